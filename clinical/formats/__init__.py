@@ -1,0 +1,1 @@
+"""Output formats: how results are written for people and for programs."""

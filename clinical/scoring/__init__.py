@@ -1,0 +1,1 @@
+"""Scores: span-level precision, recall and F1, and their confidence intervals."""

@@ -1,0 +1,1 @@
+"""Corpora: what they are, where they lie, how their labels map to ours. Imported as `clinical.corpora`."""

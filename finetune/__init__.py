@@ -1,0 +1,1 @@
+"""Training commands and recipes. Imported as `clinical.finetune`."""

@@ -1,0 +1,1 @@
+"""Prompt templates and label definitions, as data. Imported as `clinical.prompts`."""

@@ -1,0 +1,1 @@
+"""Tasks: one readable file each. Imported as `clinical.tasks`."""
