@@ -1,1 +1,119 @@
-"""Output formats: how results are written for people and for programs."""
+"""Output formats: how the entities of notes are written, for people and for programs.
+
+    from contextlib import closing
+    with closing(open_writer("jsonl", sys.stdout)) as writer:
+        for note, extraction in results:
+            writer.write(note, extraction)          # one document at a time, nothing is kept (docbin apart)
+
+    for suffix, data in render("brat", note, extraction).items():   # one document, {".ann": b"...", ".txt": b"..."}
+        ...
+
+`open_writer` takes any stream, text or binary. What it writes is UTF-8 with line ends as they are; a text stream
+that has a binary one below it (`sys.stdout`) is written through that, so neither the locale nor the platform
+changes a byte. `close` writes what has to follow the last document and leaves the stream open; a run of no
+documents still gives a valid file. Nothing is written before the first `write` or `close`, so a call that turns
+out to be wrong leaves the output empty.
+
+A format is one entry of the table below: a suffix and a function from one document to bytes, with what stands
+before, between and after documents. Only `table` (it asks the console for its width) and `docbin` (spaCy
+compresses all documents together) have writers of their own.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import IO, TYPE_CHECKING, Protocol
+
+from clinical.documents.annotations import Extraction
+from clinical.documents.note import Note
+from clinical.errors import UsageError
+from clinical.formats import csv_rows, json_records
+from clinical.formats.streams import binary_sink
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+__all__ = ["FORMATS", "Writer", "is_binary", "open_writer", "render"]
+
+Stream = IO[str] | IO[bytes]
+
+
+class Writer(Protocol):
+    """Writes documents one after another. `close` ends the output and leaves the stream open."""
+
+    def write(self, note: Note, extraction: Extraction) -> None:
+        """Write one document."""
+        ...
+
+    def close(self) -> None:
+        """Write what follows the last document."""
+        ...
+
+
+@dataclass(frozen=True)
+class _Format:
+    """A format that is written document by document, each independent of the others."""
+
+    suffix: str
+    document: Callable[[Note, Extraction], bytes]
+    header: Callable[[], bytes] = bytes
+    between: bytes = b""
+    footer: Callable[[], bytes] = bytes
+
+
+_FORMATS = {
+    "jsonl": _Format(".jsonl", json_records.line),
+    "json": _Format(".json", json_records.item, lambda: b"[\n", b",\n", lambda: b"\n]\n"),
+    "csv": _Format(".csv", csv_rows.rows, csv_rows.header),
+}
+FORMATS = ("table", *_FORMATS)
+"""The names that `--format` accepts."""
+
+
+def is_binary(format: str) -> bool:
+    """Return whether the format is not text, so that it should not go to a terminal."""
+    return format == "docbin"
+
+
+def open_writer(format: str, stream: Stream, *, console: Console | None = None) -> Writer:
+    """Return a writer of this format to the stream; `console` replaces the one that `table` makes from the stream.
+
+    Raises `UsageError` for a format that there is not.
+    """
+    if format == "table":
+        from clinical.formats.table import TableWriter
+
+        return TableWriter(stream, console)
+    if format not in _FORMATS:
+        raise UsageError(f"no format {format!r}; available: {', '.join(FORMATS)}")
+    return _DocumentWriter(_FORMATS[format], stream)
+
+
+def render(format: str, note: Note, extraction: Extraction) -> dict[str, bytes]:
+    """Return the files of one document: a map from file suffix (".ann") to content."""
+    stream = io.BytesIO()
+    writer = open_writer(format, stream)
+    writer.write(note, extraction)
+    writer.close()
+    return {_FORMATS[format].suffix: stream.getvalue()}
+
+
+class _DocumentWriter:
+    """Writes header, documents with what stands between them, and footer."""
+
+    def __init__(self, format: _Format, stream: Stream) -> None:
+        self._format = format
+        self._sink = binary_sink(stream)
+        self._count = 0
+
+    def write(self, note: Note, extraction: Extraction) -> None:
+        self._sink(self._format.between if self._count else self._format.header())
+        self._sink(self._format.document(note, extraction))
+        self._count += 1
+
+    def close(self) -> None:
+        if not self._count:
+            self._sink(self._format.header())
+        self._sink(self._format.footer())
