@@ -2,8 +2,9 @@
 
     clinical corpora list
 
-A new corpus of the stored shape (`clinical.corpora.records`) is one row here. `may_train` says whether weights that
-are shipped may be trained on it; the other corpora measure. A licence is quoted as far as its origin states it.
+A new corpus of the stored shape (`clinical.corpora.records`) is one row here. `may_train` says whether weights
+that are shipped may be trained on it; the other corpora measure. A licence is quoted as far as its origin
+states it.
 """
 
 from __future__ import annotations
@@ -21,18 +22,20 @@ Unit = Literal["document", "sentence"]
 TRAIN_DEV_TEST = ("train.jsonl.gz", "dev.jsonl.gz", "test.jsonl.gz")
 TRAIN_DEV = ("train.jsonl.gz", "dev.jsonl.gz")
 MTL = "cambridgeltl/MTL-Bioinformatics-2016 @ df0df02fae6d"
-MTL_LICENCE = "CC BY 4.0 (as stated by the repository it was taken from; the organisers' own terms are not quoted there)"
+MTL_LICENCE = (
+    "CC BY 4.0 (as stated by the repository it was taken from; the organisers' terms are not quoted)"
+)
 
 
 @dataclass(frozen=True)
 class Corpus:
     """One corpus: what it is, where it comes from, under which terms, and what it calls things.
 
-    `folder` and `files` lie below the corpora folder. `unit` says what one record is; the sentences of a sentence
-    corpus stand in document order without marks between documents. `tokenized` records are tokens joined by single
-    blanks, not the typography of a note. `labels` maps each label of the corpus to the label of
-    `clinical.prompts.labels` that it stands for, or to `None` where there is none; the label of a kind of mention
-    that is split by an attribute (`label_attribute`) is written `LABEL:VALUE`.
+    `folder` and `files` lie below the corpora folder. `unit` says what one record is; the sentences of a
+    sentence corpus stand in document order without marks between documents. `tokenized` records are tokens
+    joined by single blanks, not the typography of a note. `labels` maps each label of the corpus to the label
+    of `clinical.prompts.labels` that it stands for, or to `None` where there is none. A label in
+    `label_attribute` is split by the value of that attribute, and written `LABEL:VALUE` in `labels`.
     """
 
     name: str
@@ -106,8 +109,8 @@ MACCROBAT_LABELS: dict[str, str | None] = {
 }
 
 E3C_LABELS: dict[str, str | None] = {
-    # "Clinical entities" are the disorders of UMLS: diseases, and also the signs and symptoms that other corpora
-    # keep apart, so a system that calls "headache" a Symptom is counted wrong here.
+    # "Clinical entities" are the disorders of UMLS: diseases, and also the signs and symptoms that other
+    # corpora keep apart, so a system that calls "headache" a Symptom is counted wrong here.
     "CLINENTITY": "Disease",
     "BODYPART": "Anatomy",
     "RML": "Result",
@@ -149,8 +152,8 @@ CORPORA: tuple[Corpus, ...] = (
         files=TRAIN_DEV_TEST,
         licence=MTL_LICENCE,
         may_train=True,
-        citation="Li J. et al. BioCreative V CDR task corpus: a resource for chemical disease relation extraction. "
-        "Database 2016.",
+        citation="Li J. et al. BioCreative V CDR task corpus: a resource for chemical disease relation "
+        "extraction. Database 2016.",
         address="https://biocreative.bioinformatics.udel.edu/tasks/biocreative-v/track-3-cdr/",
         origin=MTL,
         unit="sentence",
@@ -164,8 +167,8 @@ CORPORA: tuple[Corpus, ...] = (
         files=TRAIN_DEV,
         licence="public domain (US Government work)",
         may_train=True,
-        citation="Dogan R.I., Leaman R., Lu Z. NCBI disease corpus: a resource for disease name recognition and "
-        "concept normalization. J Biomed Inform 2014.",
+        citation="Dogan R.I., Leaman R., Lu Z. NCBI disease corpus: a resource for disease name recognition "
+        "and concept normalization. J Biomed Inform 2014.",
         address="https://www.ncbi.nlm.nih.gov/CBBresearch/Dogan/DISEASE/",
         origin="spyysalo/ncbi-disease @ 5a266c6fc76f",
         labels={"Disease": "Disease"},
@@ -175,7 +178,8 @@ CORPORA: tuple[Corpus, ...] = (
         task="ner",
         folder="ner/anatem",
         files=TRAIN_DEV_TEST,
-        licence="CC BY 4.0 (as stated by the repository it was taken from; the first release is believed CC BY-SA 3.0)",
+        licence="CC BY 4.0 (as stated by the repository it was taken from; the first release is believed CC "
+        "BY-SA 3.0)",
         may_train=True,
         citation="Pyysalo S., Ananiadou S. Anatomical entity mention recognition at literature scale. "
         "Bioinformatics 2014.",
@@ -206,8 +210,8 @@ CORPORA: tuple[Corpus, ...] = (
         files=TRAIN_DEV_TEST,
         licence="annotations CC BY-SA 3.0 (share-alike); abstracts under PubMed terms",
         may_train=False,
-        citation="Pyysalo S. et al. Overview of the Cancer Genetics and Pathway Curation tasks of BioNLP Shared Task "
-        "2013. BMC Bioinformatics 2015.",
+        citation="Pyysalo S. et al. Overview of the Cancer Genetics and Pathway Curation tasks of BioNLP "
+        "Shared Task 2013. BMC Bioinformatics 2015.",
         address="http://2013.bionlp-st.org/tasks/cancer-genetics",
         origin=MTL,
         unit="sentence",
@@ -219,7 +223,8 @@ CORPORA: tuple[Corpus, ...] = (
         task="ner",
         folder="ner/craft",
         files=TRAIN_DEV_TEST,
-        licence="CC BY 4.0 (as stated by the repository it was taken from; the first release is believed CC BY 3.0 US)",
+        licence="CC BY 4.0 (as stated by the repository it was taken from; the first release is believed CC "
+        "BY 3.0 US)",
         may_train=True,
         citation="Bada M. et al. Concept annotation in the CRAFT corpus. BMC Bioinformatics 2012.",
         address="https://github.com/UCDenver-ccp/CRAFT",
@@ -236,8 +241,8 @@ CORPORA: tuple[Corpus, ...] = (
         files=TRAIN_DEV_TEST,
         licence=MTL_LICENCE,
         may_train=True,
-        citation="Gerner M., Nenadic G., Bergman C.M. LINNAEUS: a species name identification system for biomedical "
-        "literature. BMC Bioinformatics 2010.",
+        citation="Gerner M., Nenadic G., Bergman C.M. LINNAEUS: a species name identification system for "
+        "biomedical literature. BMC Bioinformatics 2010.",
         address="https://linnaeus.sourceforge.net/",
         origin=MTL,
         unit="sentence",
@@ -251,8 +256,8 @@ CORPORA: tuple[Corpus, ...] = (
         files=TRAIN_DEV,
         licence="believed CC BY 4.0; not stated in the repository it was taken from",
         may_train=True,
-        citation="Caufield J.H. et al. A comprehensive typing system for information extraction from clinical "
-        "narratives. medRxiv 2019.",
+        citation="Caufield J.H. et al. A comprehensive typing system for information extraction from "
+        "clinical narratives. medRxiv 2019.",
         address="https://doi.org/10.6084/m9.figshare.9764942",
         origin="Saieiei/NLP @ f2b522984cc6",
         labels=MACCROBAT_LABELS,
@@ -261,12 +266,12 @@ CORPORA: tuple[Corpus, ...] = (
         name="e3c",
         task="ner",
         folder="ner/e3c",
-        # Layer 1 (train, dev) is manual; of layer 2 only the checked tenth is, and both carry CLINENTITY alone.
+        # Layer 1 (train, dev) is manual. Layer 2 is by dictionary, a tenth of it checked: CLINENTITY only.
         files=(*TRAIN_DEV, "train_layer2_auto.jsonl.gz", "dev_layer2_checked.jsonl.gz"),
         licence="CC BY-NC (non-commercial)",
         may_train=False,
-        citation="Magnini B. et al. The E3C project: collection and annotation of a multilingual corpus of clinical "
-        "cases. CLiC-it 2020.",
+        citation="Magnini B. et al. The E3C project: collection and annotation of a multilingual corpus of "
+        "clinical cases. CLiC-it 2020.",
         address="https://github.com/hltfbk/E3C-Corpus",
         origin="hltfbk/E3C-Corpus @ 8196181eacd5",
         labels=E3C_LABELS,
@@ -279,11 +284,12 @@ CORPORA: tuple[Corpus, ...] = (
         files=TRAIN_DEV,
         licence='unclear ("Creative Common Licenses")',
         may_train=False,
-        citation="Schulz S. et al. Named entities in medical case reports: corpus and experiments. LREC 2020.",
+        citation="Schulz S. et al. Named entities in medical case reports: corpus and experiments. LREC "
+        "2020.",
         address="https://github.com/adahealth/medical_case_report_corpus",
         origin="adahealth/medical_case_report_corpus @ 23883361353e",
-        # A condition is the diagnosis that the report is about; findings are what is observed, tests with their
-        # results among them. Factors (age, sex, habits) and modifiers (negation, frequency) are mixtures.
+        # A condition is the diagnosis that the report is about; findings are what is observed, tests with
+        # their results among them. Factors (age, sex, habits) and modifiers (negation) are mixtures.
         labels={"finding": "Symptom", "condition": "Disease", "factor": None, "modifier": None},
     ),
     Corpus(
@@ -293,8 +299,8 @@ CORPORA: tuple[Corpus, ...] = (
         files=TRAIN_DEV_TEST,
         licence="unclear; real, de-identified clinical text",
         may_train=False,
-        citation="Chapman W.W. et al. A simple algorithm for identifying negated findings and diseases in discharge "
-        "summaries. J Biomed Inform 2001.",
+        citation="Chapman W.W. et al. A simple algorithm for identifying negated findings and diseases in "
+        "discharge summaries. J Biomed Inform 2001.",
         address="https://github.com/chapmanbe/negex",
         origin="weissman-lab/negex @ 4935029828e3",
     ),
@@ -328,7 +334,8 @@ CORPORA: tuple[Corpus, ...] = (
         files=("questions.jsonl.gz",),
         licence="not stated; reference answers quote third-party pages",
         may_train=False,
-        citation="Ben Abacha A. et al. Overview of the medical question answering task at TREC 2017 LiveQA. TREC 2017.",
+        citation="Ben Abacha A. et al. Overview of the medical question answering task at TREC 2017 LiveQA. "
+        "TREC 2017.",
         address="https://github.com/abachaa/LiveQA_MedicalTask_TREC2017",
         origin="abachaa/LiveQA_MedicalTask_TREC2017 @ 3f5a42ccbaa0",
     ),
@@ -339,8 +346,8 @@ CORPORA: tuple[Corpus, ...] = (
         files=TRAIN_DEV_TEST,
         licence="not stated",
         may_train=False,
-        citation="Ben Abacha A. et al. Bridging the gap between consumers' medication questions and trusted answers. "
-        "MEDINFO 2019.",
+        citation="Ben Abacha A. et al. Bridging the gap between consumers' medication questions and trusted "
+        "answers. MEDINFO 2019.",
         address="https://github.com/abachaa/Medication_QA_MedInfo2019",
         origin="abachaa/Medication_QA_MedInfo2019 @ 8756adc5f4bb",
     ),
@@ -369,7 +376,8 @@ CORPORA: tuple[Corpus, ...] = (
         files=("queries.jsonl", "corpus.jsonl.gz", "qrels_train.tsv", "qrels_dev.tsv", "qrels_test.tsv"),
         licence="academic use only",
         may_train=False,
-        citation="Boteva V. et al. A full-text learning to rank dataset for medical information retrieval. ECIR 2016.",
+        citation="Boteva V. et al. A full-text learning to rank dataset for medical information retrieval. "
+        "ECIR 2016.",
         address="https://www.cl.uni-heidelberg.de/statnlpgroup/nfcorpus/",
         origin="ferdifdi/nfcorpus_medical_search_engine @ b9fcd249334f",
     ),
@@ -380,8 +388,8 @@ CORPORA: tuple[Corpus, ...] = (
         files=(*TRAIN_DEV_TEST, "train_augmented.jsonl.gz"),
         licence="CC BY 4.0",
         may_train=True,
-        citation="Ben Abacha A. et al. An empirical study of clinical note generation from doctor-patient encounters. "
-        "EACL 2023.",
+        citation="Ben Abacha A. et al. An empirical study of clinical note generation from doctor-patient "
+        "encounters. EACL 2023.",
         address="https://github.com/abachaa/MTS-Dialog",
         origin="abachaa/MTS-Dialog @ 3ff080193360",
     ),
@@ -392,8 +400,8 @@ CORPORA: tuple[Corpus, ...] = (
         files=TRAIN_DEV_TEST,
         licence="CC BY 4.0",
         may_train=True,
-        citation="Yim W. et al. ACI-BENCH: a novel ambient clinical intelligence dataset for benchmarking automatic "
-        "visit note generation. Scientific Data 2023.",
+        citation="Yim W. et al. ACI-BENCH: a novel ambient clinical intelligence dataset for benchmarking "
+        "automatic visit note generation. Scientific Data 2023.",
         address="https://github.com/wyim/aci-bench",
         origin="wyim/aci-bench @ b909b2bb9cf1",
     ),
@@ -404,8 +412,8 @@ CORPORA: tuple[Corpus, ...] = (
         files=TRAIN_DEV_TEST,
         licence="CC BY 4.0 (ACI-Bench); the selection is subject to its creators' terms",
         may_train=False,
-        citation="Van Veen D. et al. Adapted large language models can outperform medical experts in clinical text "
-        "summarization. Nature Medicine 2024.",
+        citation="Van Veen D. et al. Adapted large language models can outperform medical experts in "
+        "clinical text summarization. Nature Medicine 2024.",
         address="https://github.com/StanfordMIMI/clin-summ",
         origin="StanfordMIMI/clin-summ @ 16648c7759d9, wyim/aci-bench @ b909b2bb9cf1",
     ),
@@ -416,8 +424,8 @@ CORPORA: tuple[Corpus, ...] = (
         files=TRAIN_DEV,
         licence="not stated in its origin; Open-i's terms unread, treat as non-commercial",
         may_train=False,
-        citation="Demner-Fushman D. et al. Preparing a collection of radiology examinations for distribution and "
-        "retrieval. JAMIA 2016.",
+        citation="Demner-Fushman D. et al. Preparing a collection of radiology examinations for "
+        "distribution and retrieval. JAMIA 2016.",
         address="https://openi.nlm.nih.gov/faq",
         origin="StanfordMIMI/clin-summ @ 16648c7759d9",
     ),
@@ -428,7 +436,8 @@ CORPORA: tuple[Corpus, ...] = (
         files=TRAIN_DEV,
         licence="CC BY 4.0",
         may_train=True,
-        citation="Ben Abacha A., Demner-Fushman D. On the summarization of consumer health questions. ACL 2019.",
+        citation="Ben Abacha A., Demner-Fushman D. On the summarization of consumer health questions. ACL "
+        "2019.",
         address="https://github.com/abachaa/MeQSum",
         origin="abachaa/MeQSum @ 51e36cf65c12",
     ),
@@ -440,8 +449,8 @@ CORPORA: tuple[Corpus, ...] = (
         licence="CC BY 4.0",
         # Its own shared task gives it no training split: it measures.
         may_train=False,
-        citation="Ben Abacha A. et al. Overview of the MEDIQA 2021 shared task on summarization in the medical domain. "
-        "BioNLP 2021.",
+        citation="Ben Abacha A. et al. Overview of the MEDIQA 2021 shared task on summarization in the "
+        "medical domain. BioNLP 2021.",
         address="https://github.com/abachaa/MEDIQA2021",
         origin="abachaa/MEDIQA2021 @ 8d7fe20706dd",
     ),
@@ -464,8 +473,8 @@ CORPORA: tuple[Corpus, ...] = (
         files=("documents.jsonl.gz",),
         licence="CC BY-NC (non-commercial); each document names its article's licence",
         may_train=False,
-        citation="Magnini B. et al. The E3C project: collection and annotation of a multilingual corpus of clinical "
-        "cases. CLiC-it 2020.",
+        citation="Magnini B. et al. The E3C project: collection and annotation of a multilingual corpus of "
+        "clinical cases. CLiC-it 2020.",
         address="https://github.com/hltfbk/E3C-Corpus",
         origin="hltfbk/E3C-Corpus @ 8196181eacd5",
     ),
@@ -488,8 +497,8 @@ CORPORA: tuple[Corpus, ...] = (
         files=("senses.jsonl.gz",),
         licence="CC BY 4.0 (repository); each source has its own terms",
         may_train=False,
-        citation="Grossman Liu L. et al. A deep database of medical abbreviations and acronyms for natural language "
-        "processing. Scientific Data 2021.",
+        citation="Grossman Liu L. et al. A deep database of medical abbreviations and acronyms for natural "
+        "language processing. Scientific Data 2021.",
         address="https://github.com/lisavirginia/clinical-abbreviations",
         origin="lisavirginia/clinical-abbreviations @ c2530a6519ec",
     ),

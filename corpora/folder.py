@@ -12,7 +12,7 @@ VARIABLE = "CLINICAL_CORPORA"
 
 
 def corpora_folder() -> Path:
-    """Return the folder of the corpora: `$CLINICAL_CORPORA`, else `shared/corpora` beside the current checkout.
+    """Return the corpora folder: `$CLINICAL_CORPORA`, else `shared/corpora` beside the current checkout.
 
     Raises `UsageError` when there is none.
     """

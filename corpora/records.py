@@ -25,9 +25,9 @@ from clinical.errors import UsageError
 class Mention:
     """One annotated mention as the corpus has it: `document.text[start:end] == text`.
 
-    `raw_label` is the corpus's own label, `label` the one of the clinical label set or `None`. `attributes` keeps
-    what else was annotated (MACCROBAT: `POLARITY: NEG`; NCBI disease: `subtype`). Of a `discontinuous` mention
-    ("left … ventricle") the span is the hull.
+    `raw_label` is the corpus's own label, `label` the one of the clinical label set or `None`. `attributes`
+    keeps what else was annotated (MACCROBAT: `POLARITY: NEG`; NCBI disease: `subtype`). Of a `discontinuous`
+    mention ("left … ventricle") the span is the hull.
     """
 
     start: int
@@ -73,7 +73,7 @@ def read_records(name: str, split: str) -> Iterator[dict[str, Any]]:
 
 
 def split_path(corpus: Corpus, split: str) -> Path:
-    """Return the file of this split; raises `UsageError` when the corpus has none of that name or it is not here."""
+    """Return the file of this split; raises `UsageError` when there is no such split or no such file here."""
     if split not in corpus.splits:
         raise UsageError(f"{corpus.name} has no split {split!r}; available: {', '.join(corpus.splits)}")
     path = corpora_folder() / corpus.folder / f"{split}.jsonl.gz"
