@@ -1,0 +1,3 @@
+"""The `light` system's tagger (being written)."""
+
+WINDOW_PIECES = 128
