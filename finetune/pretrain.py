@@ -1,0 +1,296 @@
+"""Trains a small Mistral from nothing, tokenizer and all, on the permitted corpora.
+
+    python -m clinical.finetune.pretrain --out build/base
+    python -m clinical.finetune.pretrain --help
+
+What comes out is an ordinary `MistralForCausalLM` folder. A share of the rows asks the model to repeat a text
+(`[INST] text[/INST] text`), because the task it is made for is to copy a note with tags in it.
+Muon for the matrices and AdamW for the rest reached in 120 steps a loss that AdamW alone did not come near.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import random
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from clinical.corpora.catalog import find
+from clinical.corpora.records import read, read_records
+from clinical.corpora.typography import detokenize
+from clinical.finetune.provenance import provenance
+from clinical.finetune.tokenizer import CONTROL_TOKENS, train_tokenizer
+from clinical.models.pieces import split_pieces
+from clinical.prompts.labels import clinical_labels
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import MistralForCausalLM, PreTrainedTokenizerFast
+
+NER_CORPORA = ("bc5cdr", "ncbi_disease", "maccrobat", "anatem", "bc2gm", "craft", "linnaeus")
+TEXT_FIELDS = {"medquad": "answer", "pubmedqa": "contexts", "mts_dialog": "target", "aci_bench": "target"}
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The shape of the model. Head size 32 gives a narrow model enough heads to find its place in the source."""
+
+    hidden: int = 192
+    layers: int = 6
+    heads: int = 6
+    kv_heads: int = 2
+    ffn: int = 448
+    vocab: int = 4096
+    context: int = 2048
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One pretraining run. `copy_share` is the share of tokens in rows that repeat a text."""
+
+    tokens: int = 4_500_000
+    batch: int = 16
+    length: int = 256
+    muon_lr: float = 0.02
+    adam_lr: float = 3e-3
+    copy_share: float = 0.2
+    seed: int = 0
+
+
+def texts(split: str = "train", seed: int = 0) -> Iterator[str]:
+    """Yield the texts of the permitted corpora: documents, or passages of sentences in their order.
+
+    Half of the passages of tokenized corpora get the typography of a note back.
+    """
+    choose = random.Random(seed)
+    for name in NER_CORPORA:
+        sentences = [document.text for document in read(name, split)]
+        if not find(name).tokenized:
+            yield from sentences
+            continue
+        for start in range(0, len(sentences), 8):
+            group = sentences[start : start + 8]
+            if choose.random() < 0.5:
+                group = [detokenize(sentence, [])[0] for sentence in group]
+            yield " ".join(group)
+    for name, field in TEXT_FIELDS.items():
+        seen: set[str] = set()
+        for record in read_records(name, split):
+            value = record[field]
+            text = " ".join(value) if isinstance(value, list) else value
+            if text not in seen:
+                seen.add(text)
+                yield text
+
+
+def encoder(tokenizer: PreTrainedTokenizerFast) -> Callable[[str], list[int]]:
+    """Return the function that turns a text into ids piece by piece, as the product does."""
+    known: dict[str, list[int]] = {}
+    backend = tokenizer.backend_tokenizer
+    backend.encode_special_tokens = True
+
+    def encode(text: str) -> list[int]:
+        ids: list[int] = []
+        for piece in split_pieces(text):
+            if piece not in known:
+                known[piece] = backend.encode(piece, add_special_tokens=False).ids
+            ids += known[piece]
+        return ids
+
+    return encode
+
+
+def rows(
+    documents: Sequence[list[int]], control: dict[str, int], recipe: Recipe, tokens: int
+) -> list[list[int]]:
+    """Return `tokens` ids in rows of the recipe's length: documents end to end, and passages to repeat."""
+    choose = random.Random(recipe.seed)
+    out: list[list[int]] = []
+    buffer: list[int] = []
+    order: list[int] = []
+    copied = total = 0
+    while len(out) * recipe.length < tokens:
+        if not order:
+            order = choose.sample(range(len(documents)), len(documents))
+        ids = documents[order.pop()]
+        if copied < recipe.copy_share * total:
+            start = choose.randrange(max(1, len(ids) - 20))
+            passage = ids[start : start + choose.randint(15, (recipe.length - 4) // 2)]
+            row = [control["<s>"], control["[INST]"], *passage, control["[/INST]"], *passage, control["</s>"]]
+            copied += len(row)
+        else:
+            row = [control["<s>"], *ids, control["</s>"]]
+        total += len(row)
+        buffer += row
+        while len(buffer) >= recipe.length:
+            out.append(buffer[: recipe.length])
+            buffer = buffer[recipe.length :]
+    choose.shuffle(out)
+    return out
+
+
+def new_model(shape: Shape, control: dict[str, int], seed: int) -> MistralForCausalLM:
+    """Return an untrained Mistral; the matrices that write into the residual stream start at zero."""
+    import torch
+    from transformers import MistralConfig, MistralForCausalLM
+
+    torch.manual_seed(seed)
+    model = MistralForCausalLM(
+        MistralConfig(
+            vocab_size=shape.vocab,
+            hidden_size=shape.hidden,
+            intermediate_size=shape.ffn,
+            num_hidden_layers=shape.layers,
+            num_attention_heads=shape.heads,
+            num_key_value_heads=shape.kv_heads,
+            head_dim=shape.hidden // shape.heads,
+            max_position_embeddings=shape.context,
+            sliding_window=None,
+            tie_word_embeddings=True,
+            pad_token_id=control["<pad>"],
+            bos_token_id=control["<s>"],
+            eos_token_id=control["</s>"],
+        )
+    )
+    for layer in model.model.layers:
+        torch.nn.init.zeros_(layer.self_attn.o_proj.weight)
+        torch.nn.init.zeros_(layer.mlp.down_proj.weight)
+    return model
+
+
+def optimizers(model: torch.nn.Module, muon_lr: float, adam_lr: float) -> list[torch.optim.Optimizer]:
+    """Return Muon for the matrices of the layers and AdamW for embeddings and norms."""
+    import torch
+
+    trained = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+    matrices = [p for name, p in trained if p.ndim == 2 and "embed" not in name and "lm_head" not in name]
+    chosen = {id(p) for p in matrices}
+    rest = [p for _, p in trained if id(p) not in chosen]
+    return [
+        torch.optim.Muon(matrices, lr=muon_lr, weight_decay=0.1),
+        torch.optim.AdamW(rest, lr=adam_lr, betas=(0.9, 0.95), weight_decay=0.01),
+    ]
+
+
+def learning_rate(step: int, steps: int, warmup: int = 40, decay: float = 0.65) -> float:
+    """Return the share of the full rate at `step`: warm-up, constant, then linear to a twentieth."""
+    if step < warmup:
+        return (step + 1) / warmup
+    left = (steps - step) / max(1, decay * steps)
+    return max(0.05, min(1.0, left))
+
+
+def apply_rate(optimizer_list: Sequence[torch.optim.Optimizer], share: float) -> None:
+    """Set every optimizer to `share` of its full rate."""
+    for optimizer in optimizer_list:
+        for group in optimizer.param_groups:
+            group.setdefault("full_lr", group["lr"])
+            group["lr"] = group["full_lr"] * share
+
+
+def next_token_loss(model: torch.nn.Module, ids: torch.Tensor) -> torch.Tensor:
+    """Return the mean cross-entropy of each next token, in nats."""
+    import torch
+
+    logits = model(ids[:, :-1]).logits
+    return torch.nn.functional.cross_entropy(logits.flatten(0, 1), ids[:, 1:].flatten())
+
+
+def train(
+    model: MistralForCausalLM, train_rows: list[list[int]], dev_rows: list[list[int]], recipe: Recipe
+) -> float:
+    """Train the model in place and return the held-out loss in nats per token."""
+    import torch
+
+    steps = math.ceil(len(train_rows) / recipe.batch)
+    optimizer_list = optimizers(model, recipe.muon_lr, recipe.adam_lr)
+    began = time.monotonic()
+    model.train()
+    for step in range(steps):
+        ids = torch.tensor(train_rows[step * recipe.batch : (step + 1) * recipe.batch])
+        apply_rate(optimizer_list, learning_rate(step, steps))
+        loss = next_token_loss(model, ids)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        for optimizer in optimizer_list:
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+        if step % 25 == 0:
+            seconds = time.monotonic() - began
+            print(f"step {step}/{steps} loss {loss.item():.3f} {seconds:.0f} s", flush=True)
+        if step % 250 == 249:
+            print(f"step {step} held-out {held_out(model, dev_rows):.3f}", flush=True)
+            model.train()
+    return held_out(model, dev_rows)
+
+
+def held_out(model: torch.nn.Module, dev_rows: list[list[int]]) -> float:
+    """Return the mean loss on rows that were not trained on."""
+    import torch
+
+    model.eval()
+    with torch.no_grad():
+        losses = [
+            next_token_loss(model, torch.tensor(dev_rows[i : i + 16])).item()
+            for i in range(0, len(dev_rows), 16)
+        ]
+    return sum(losses) / len(losses)
+
+
+def run(out: Path, shape: Shape, recipe: Recipe) -> float:
+    """Train tokenizer and model, write them to `out`, and return the held-out loss."""
+    corpus = list(texts(seed=recipe.seed))
+    tokenizer = train_tokenizer(corpus, [label.name for label in clinical_labels()], shape.vocab)
+    encode = encoder(tokenizer)
+    control = {token: tokenizer.convert_tokens_to_ids(token) for token in CONTROL_TOKENS}
+    documents = [encode(" " + text) for text in corpus]
+    held_out_text = [
+        " " + document.text for name in ("bc5cdr", "maccrobat") for document in read(name, "dev")
+    ]
+    dev = rows([encode(text) for text in held_out_text], control, recipe, 32 * recipe.length)
+    train_rows = rows(documents, control, recipe, recipe.tokens)
+    characters = sum(map(len, corpus))
+    ids = sum(map(len, documents))
+    print(f"{len(corpus)} texts, {characters} characters, {ids} tokens; {len(train_rows)} rows", flush=True)
+    model = new_model(shape, control, recipe.seed)
+    print(f"{sum(p.numel() for p in model.parameters())} parameters", flush=True)
+    loss = train(model, train_rows, dev, recipe)
+    model.save_pretrained(out)
+    tokenizer.save_pretrained(out)
+    record = {
+        **provenance(),
+        "shape": asdict(shape),
+        "recipe": asdict(recipe),
+        "corpora": {name: find(name).licence for name in (*NER_CORPORA, *TEXT_FIELDS)},
+        "tokens_in_corpora": ids,
+        "held_out_loss_nats_per_token": round(loss, 4),
+    }
+    (out / "pretraining.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    return loss
+
+
+def main() -> None:
+    """Read the command line and train."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--out", type=Path, required=True, help="folder for the model")
+    parser.add_argument("--tokens", type=int, default=Recipe.tokens, help="tokens to train on")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+
+    import torch
+
+    torch.set_num_threads(arguments.threads)
+    loss = run(arguments.out, Shape(), Recipe(tokens=arguments.tokens, seed=arguments.seed))
+    print(f"held-out loss {loss:.3f} nats per token; written to {arguments.out}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,37 @@
+"""Where a weight file comes from: commit, command, versions. Written beside every result of training."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+
+_PACKAGES = ("torch", "transformers", "peft", "tokenizers")
+
+
+def provenance() -> dict[str, object]:
+    """Return date, commit (with `+` when files were changed since), command line and package versions."""
+    module = sys.argv[0].rsplit("/", 1)[-1].removesuffix(".py")
+    return {
+        "date": datetime.now(UTC).date().isoformat(),
+        "commit": _commit(),
+        "command": " ".join(["python -m", f"clinical.finetune.{module}", *sys.argv[1:]]),
+        "versions": {name: metadata.version(name) for name in _PACKAGES},
+    }
+
+
+def _commit() -> str:
+    here = Path(__file__).parent
+    try:
+        commit = _git(here, "rev-parse", "--short=12", "HEAD")
+        return commit + ("+" if _git(here, "status", "--porcelain", "--", ".") else "")
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    return subprocess.run(
+        ["git", *arguments], cwd=folder, check=True, capture_output=True, text=True
+    ).stdout.strip()
