@@ -2,9 +2,9 @@
 
     clinical corpora list
 
-A new corpus of the stored shape (`clinical.corpora.records`) is one row here. `may_train` says whether weights
-that are shipped may be trained on it; the other corpora measure. A licence is quoted as far as its origin
-states it.
+A new corpus of the stored shape (`clinical.corpora.records`) is one row here. `may_train` says whether
+weights that are shipped may be trained on it; the other corpora measure. A licence is quoted as far as its
+origin states it.
 """
 
 from __future__ import annotations
