@@ -38,7 +38,7 @@ TEXT_FIELDS = {"medquad": "answer", "pubmedqa": "contexts", "mts_dialog": "targe
 
 @dataclass(frozen=True)
 class Shape:
-    """The shape of the model. Head size 32 gives a narrow model enough heads to find its place in the source."""
+    """The shape of the model. Heads of 32 give a narrow model enough of them to find its place in the source."""
 
     hidden: int = 192
     layers: int = 6
@@ -244,6 +244,7 @@ def held_out(model: torch.nn.Module, dev_rows: list[list[int]]) -> float:
 
 def run(out: Path, shape: Shape, recipe: Recipe) -> float:
     """Train tokenizer and model, write them to `out`, and return the held-out loss."""
+    began = provenance()
     corpus = list(texts(seed=recipe.seed))
     tokenizer = train_tokenizer(corpus, [label.name for label in clinical_labels()], shape.vocab)
     encode = encoder(tokenizer)
@@ -263,7 +264,7 @@ def run(out: Path, shape: Shape, recipe: Recipe) -> float:
     model.save_pretrained(out)
     tokenizer.save_pretrained(out)
     record = {
-        **provenance(),
+        **began,
         "shape": asdict(shape),
         "recipe": asdict(recipe),
         "corpora": {name: find(name).licence for name in (*NER_CORPORA, *TEXT_FIELDS)},

@@ -1,7 +1,7 @@
 """The tokenizer of our own small models: byte-level BPE whose label tags are single tokens.
 
 Byte level, so that no character of a note is ever unknown; single digits, so that numbers are spelt and not
-memorised; `[INST]` and `[/INST]` as in Mistral's own vocabularies, so that the small models speak chat format v3.
+memorised; `[INST]` and `[/INST]` as in Mistral's own vocabularies, so that small models speak chat format v3.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 CONTROL_TOKENS = ("<pad>", "<s>", "</s>", "[INST]", "[/INST]")
 CHAT_TEMPLATE = (
     "{{ bos_token }}{% for message in messages %}{% if message['role'] == 'user' %}"
-    "[INST] {{ message['content'] }}[/INST]{% else %} {{ message['content'] }}{{ eos_token }}{% endif %}{% endfor %}"
+    "[INST] {{ message['content'] }}[/INST]{% else %} {{ message['content'] }}{{ eos_token }}{% endif %}"
+    "{% endfor %}"
 )
 
 
@@ -28,7 +29,7 @@ def tag_tokens(labels: Iterable[str]) -> list[str]:
 def train_tokenizer(
     texts: Iterable[str], labels: Sequence[str], vocab_size: int = 4096
 ) -> PreTrainedTokenizerFast:
-    """Return a tokenizer trained on `texts`, with the control tokens first and the tags of `labels` after them."""
+    """Return a tokenizer trained on `texts`; control tokens come first, the tags of `labels` after them."""
     from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 

@@ -1,7 +1,7 @@
 """The pieces of a text: where a tag may stand, and what is tokenized on its own.
 
-A piece is a run of letters, a run of digits or a single other sign, each with the one blank before it, or white space.
-Every piece is tokenized by itself, so a tag between two pieces never changes the tokens of the text around it.
+A piece is a run of letters, a run of digits or a single other sign, each with the one blank before it, or white
+space. Every piece is tokenized by itself, so a tag between two pieces never changes the tokens around it.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import unicodedata
 
-# The blank belongs to the word after it, as in the vocabularies of GPT-2 and SentencePiece (" fever" is one token).
+# The blank belongs to the word after it, as in the vocabularies of GPT-2 and SentencePiece (" fever").
 # "2ug/mL" falls into "2", "ug", "/", "mL": a mention may begin or end inside what blanks hold together.
 _PIECE = re.compile(r" ?[^\W\d_]+| ?\d+| ?[^\w\s]| ?_|\s+(?!\S)|\s")
 
