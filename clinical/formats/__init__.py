@@ -1,21 +1,20 @@
 """Output formats: how the entities of notes are written, for people and for programs.
 
-    from contextlib import closing
-    with closing(open_writer("jsonl", sys.stdout)) as writer:
+    with contextlib.closing(open_writer("jsonl", sys.stdout)) as writer:
         for note, extraction in results:
-            writer.write(note, extraction)          # one document at a time, nothing is kept (docbin apart)
+            writer.write(note, extraction)
 
-    for suffix, data in render("brat", note, extraction).items():   # one document, {".ann": b"...", ".txt": b"..."}
+    for suffix, data in render("brat", note, extraction).items():   # one document: ".ann", ".txt"
         ...
 
-`open_writer` takes any stream, text or binary. What it writes is UTF-8 with line ends as they are; a text stream
-that has a binary one below it (`sys.stdout`) is written through that, so neither the locale nor the platform
-changes a byte. `close` writes what has to follow the last document and leaves the stream open; a run of no
-documents still gives a valid file. Nothing is written before the first `write` or `close`, so a call that turns
-out to be wrong leaves the output empty.
+`open_writer` takes any stream, text or binary. What it writes is UTF-8 with line ends as they are; a text
+stream over a binary one (`sys.stdout`) is written below its encoding, so neither the locale nor the platform
+changes a byte. Documents are written one at a time and not kept (`docbin` apart). `close` writes what has to
+follow the last one and leaves the stream open; a run of no documents still gives a valid file. Nothing is
+written before the first `write` or `close`, so a call that turns out to be wrong leaves the output empty.
 
-A format is one entry of the table below: a suffix and a function from one document to bytes, with what stands
-before, between and after documents. Only `table` (it asks the console for its width) and `docbin` (spaCy
+A format is one entry of the table below: a suffix, and a function from one document to bytes, with what
+stands before, between and after documents. Only `table` (the console knows its width) and `docbin` (spaCy
 compresses all documents together) have writers of their own.
 """
 
@@ -29,7 +28,7 @@ from typing import IO, TYPE_CHECKING, Protocol
 from clinical.documents.annotations import Extraction
 from clinical.documents.note import Note
 from clinical.errors import UsageError
-from clinical.formats import csv_rows, json_records
+from clinical.formats import brat, conll, csv_rows, json_records
 from clinical.formats.streams import binary_sink
 
 if TYPE_CHECKING:
@@ -61,14 +60,17 @@ class _Format:
     header: Callable[[], bytes] = bytes
     between: bytes = b""
     footer: Callable[[], bytes] = bytes
+    holds_one: bool = False
 
 
 _FORMATS = {
     "jsonl": _Format(".jsonl", json_records.line),
     "json": _Format(".json", json_records.item, lambda: b"[\n", b",\n", lambda: b"\n]\n"),
     "csv": _Format(".csv", csv_rows.rows, csv_rows.header),
+    "brat": _Format(".ann", brat.standoff, holds_one=True),
+    "conll": _Format(".conll", conll.document),
 }
-FORMATS = ("table", *_FORMATS)
+FORMATS = ("table", *_FORMATS, "docbin")
 """The names that `--format` accepts."""
 
 
@@ -78,26 +80,38 @@ def is_binary(format: str) -> bool:
 
 
 def open_writer(format: str, stream: Stream, *, console: Console | None = None) -> Writer:
-    """Return a writer of this format to the stream; `console` replaces the one that `table` makes from the stream.
+    """Return a writer of this format to the stream; `console` stands for `table` in place of the stream.
 
-    Raises `UsageError` for a format that there is not.
+    Raises `UsageError` for a format that there is not. The writer of `brat` raises it at a second document,
+    since each wants a pair of files.
     """
     if format == "table":
         from clinical.formats.table import TableWriter
 
         return TableWriter(stream, console)
+    if format == "docbin":
+        from clinical.formats.docbin import DocBinWriter
+
+        return DocBinWriter(stream)
     if format not in _FORMATS:
         raise UsageError(f"no format {format!r}; available: {', '.join(FORMATS)}")
     return _DocumentWriter(_FORMATS[format], stream)
 
 
 def render(format: str, note: Note, extraction: Extraction) -> dict[str, bytes]:
-    """Return the files of one document: a map from file suffix (".ann") to content."""
+    """Return the files of one document, complete each: a map from suffix (".ann") to content.
+
+    Beware of `brat`, which writes the note itself as `.txt`: in the folder of the notes it would replace
+    them.
+    """
+    if format == "brat":
+        return brat.files(note, extraction)
     stream = io.BytesIO()
     writer = open_writer(format, stream)
     writer.write(note, extraction)
     writer.close()
-    return {_FORMATS[format].suffix: stream.getvalue()}
+    suffix = {"table": ".txt", "docbin": ".spacy"}.get(format) or _FORMATS[format].suffix
+    return {suffix: stream.getvalue()}
 
 
 class _DocumentWriter:
@@ -109,6 +123,8 @@ class _DocumentWriter:
         self._count = 0
 
     def write(self, note: Note, extraction: Extraction) -> None:
+        if self._count and self._format.holds_one:
+            raise UsageError("brat writes a pair of files for each document: give a folder with -o")
         self._sink(self._format.between if self._count else self._format.header())
         self._sink(self._format.document(note, extraction))
         self._count += 1

@@ -1,7 +1,7 @@
 """CSV by RFC 4180: one row per entity. A document without entities has no row.
 
-The text of an entity is written as it stands in the note. A spreadsheet takes a cell that begins with `=`, `+`
-or `-` for a formula ("+1 edema"): import the column `text` as text.
+The text of an entity is written as it stands in the note. A spreadsheet takes a cell that begins with `=`,
+`+` or `-` for a formula ("+1 edema"): import the column `text` as text.
 """
 
 from __future__ import annotations

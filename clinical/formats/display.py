@@ -1,0 +1,23 @@
+"""Text made safe and legible for eyes: what would steer a terminal or a page becomes a visible sign."""
+
+from __future__ import annotations
+
+import re
+
+# C0 controls become their pictures, C1 controls and halves of surrogate pairs the replacement character.
+_SIGNS = {code: 0x2400 + code for code in range(0x20) if chr(code) not in "\t\n\r"}
+_SIGNS[0x7F] = 0x2421
+_SIGNS |= dict.fromkeys([*range(0x80, 0xA0), *range(0xD800, 0xE000)], 0xFFFD)
+
+
+def visible(text: str) -> str:
+    r"""Return the text with one character for each: controls as pictures (`␛`), `\r\n` as blank and `\n`.
+
+    Offsets into it are those of the text.
+    """
+    return re.sub("\r(?=\n)", " ", text).replace("\r", "\n").translate(_SIGNS)
+
+
+def one_line(text: str) -> str:
+    """Return the text as it fits a cell: visible, and with one blank for each run of white space."""
+    return " ".join(visible(text).split())
