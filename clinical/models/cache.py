@@ -1,0 +1,15 @@
+"""The folder for what the program can make again: prepared models. It belongs to the user alone."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def folder(name: str) -> Path:
+    """Return `$XDG_CACHE_HOME/clinical/<name>` (or `~/.cache/…`), made with rights for its owner only."""
+    root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "clinical"
+    found = root / name
+    found.mkdir(parents=True, exist_ok=True)
+    root.chmod(0o700)
+    return found
