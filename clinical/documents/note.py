@@ -12,7 +12,8 @@ class Note:
     """One document. Every offset in the package counts Unicode code points of `text`, half-open `[start, end)`.
 
     `id` is unique within a run; `path` is the file it came from (`None` for standard input and for text
-    made in memory). `date` is an ISO 8601 string when the source has one.
+    made in memory). `date` is an ISO 8601 string when the source has one. `warnings` are lines about how it was
+    read ("decoded as Windows-1252"); they name the document's form, never its content.
     """
 
     id: str
@@ -20,6 +21,7 @@ class Note:
     path: str | None = None
     title: str | None = None
     date: str | None = None
+    warnings: tuple[str, ...] = ()
 
     @cached_property
     def sha256(self) -> str:

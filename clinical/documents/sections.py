@@ -1,1 +1,292 @@
-"""Sections of a note (being written)."""
+"""Sections of a note: where each one starts and ends, and what it is called.
+
+    from clinical.documents.sections import find_sections, section_at
+
+    sections = find_sections(note.text)
+    section_at(sections, entity.start)      # "family_history"
+
+A heading is known by its place and its shape, and by the names in `section_rules.yaml` beside this file:
+
+- at the start of a line, with a colon ("Chief complaint: cough"), as a markdown heading, alone on its line
+  ("HOSPITAL COURSE"), numbered ("1. IMPRESSION:"), or as one letter in a SOAP note ("S:");
+- inside a line after the end of a sentence ("No effusion. IMPRESSION: Normal."), also in the comma style of
+  transcription archives ("SUBJECTIVE:,  This 23-year-old", "General.,COMPLICATIONS:  ,None.");
+- a heading that the rules do not know opens a section when it is in capitals; its name is made from its words.
+
+Lines such as "Pain: 5/10", "BP: 120/80" or "POTASSIUM: 3.2" open nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache, lru_cache
+from importlib.resources import files
+from typing import Any
+
+__all__ = ["Section", "find_sections", "section_at"]
+
+MAX_TITLE = 80
+"""A longer run of words before a colon is prose."""
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A piece `[start, end)` of a note under one heading, in code points.
+
+    `name` is the canonical name, `None` for what stands before the first heading. `title` is the heading as
+    written, without number or colon. The heading ends at `body_start`.
+    """
+
+    name: str | None
+    title: str
+    start: int
+    end: int
+    body_start: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Heading:
+    """A place that looks like a heading, before anything is known about its words."""
+
+    title: str
+    start: int
+    body_start: int
+    at_line_start: bool
+    numbered: bool = False
+    marked: bool = False
+    alone: bool = False
+    after_blank: bool = False
+    first_line: bool = False
+    colon: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class _Rules:
+    names: dict[str, str]
+    qualifiers: tuple[str, ...]
+    examination_parts: frozenset[str]
+    absorbing: frozenset[str]
+    not_sections: frozenset[str]
+
+
+def find_sections(text: str) -> tuple[Section, ...]:
+    """Return the sections of the text in order: they cover it without gap or overlap; none for an empty text."""
+    opened: list[tuple[str | None, _Heading]] = []
+    soap = _is_soap(text)
+    shouted = _is_in_capitals(text)
+    current: str | None = None
+    for heading in _headings(text):
+        name = _name(heading, text, current, soap, shouted)
+        if name is not None:
+            opened.append((name, heading))
+            current = name
+    if not text:
+        return ()
+    if not opened or text[: opened[0][1].start].strip():
+        opened.insert(0, (None, _Heading("", 0, 0, at_line_start=True)))
+    # White space before the first heading belongs to its section: a section of nothing but blanks helps nobody.
+    starts = [0, *(heading.start for _, heading in opened[1:]), len(text)]
+    return tuple(
+        Section(name, heading.title, start, end, min(heading.body_start, end))
+        for (name, heading), start, end in zip(opened, starts, starts[1:], strict=False)
+    )
+
+
+def section_at(sections: Sequence[Section], offset: int) -> str | None:
+    """Return the name of the section that the offset stands in; `None` before the first heading."""
+    index = bisect_right(sections, offset, key=lambda section: section.start) - 1
+    return sections[index].name if index >= 0 else None
+
+
+# --- what is called what ---
+
+
+@cache
+def _rules() -> _Rules:
+    import yaml
+
+    data: dict[str, Any] = yaml.safe_load(
+        files("clinical.documents").joinpath("section_rules.yaml").read_text("utf-8")
+    )
+    return _Rules(
+        names={_plain(title): name for name, titles in data["names"].items() for title in titles},
+        qualifiers=tuple(f"{word} " for word in data["qualifiers"]),
+        examination_parts=frozenset(map(_plain, data["examination_parts"])),
+        absorbing=frozenset(data["absorbing"]),
+        not_sections=frozenset(map(_plain, data["not_sections"])),
+    )
+
+
+def _plain(title: str) -> str:
+    """The title as the rules compare it: lower case, "and" for "&", words and single blanks."""
+    without_aside = re.sub(r"\s*\([^()]*\)\s*$", "", title)
+    return " ".join(re.findall(r"[^\W_]+", without_aside.lower().replace("&", " and ").replace("'", "")))
+
+
+@lru_cache(maxsize=4096)
+def _known(title: str) -> str | None:
+    """The canonical name of a title, if the rules have it."""
+    rules = _rules()
+    plain = _plain(title)
+    if plain in rules.names:
+        return rules.names[plain]
+    for qualifier in rules.qualifiers:
+        if plain.startswith(qualifier) and plain.removeprefix(qualifier) in rules.names:
+            return rules.names[plain.removeprefix(qualifier)]
+    parts = [_plain(part) for part in re.split(r"[/,;]|\band\b|&", title, flags=re.IGNORECASE)]
+    names = [rules.names.get(part) for part in parts if part]
+    return names[0] if len(names) > 1 and None not in names else None
+
+
+def _name(heading: _Heading, text: str, current: str | None, soap: bool, shouted: bool) -> str | None:
+    """The name of the section that this heading opens, or `None` when it opens none."""
+    title = heading.title
+    rules = _rules()
+    if len(title) == 1:
+        return SOAP.get(title) if soap and heading.at_line_start and not heading.numbered else None
+    plain = _plain(title)
+    if plain in rules.examination_parts:
+        return "physical_examination" if current in ("vital_signs", "objective") and heading.colon else None
+    name = _known(title)
+    if name is not None:
+        return name if _fits_known(heading, text, current) else None
+    if plain in rules.not_sections or not plain:
+        return None
+    return "_".join(plain.split()) if _fits_unknown(heading, text, current, shouted) else None
+
+
+def _fits_known(heading: _Heading, text: str, current: str | None) -> bool:
+    """Whether a known title is a heading here: "5. Diet: cardiac" in a plan is an item of the plan."""
+    if heading.marked or heading.title.isupper():
+        return not (heading.numbered and current in _rules().absorbing and len(heading.title) < 5)
+    if heading.numbered:
+        return current not in _rules().absorbing
+    if heading.at_line_start:
+        return heading.colon or heading.title[0].isupper()
+    return heading.title[0].isupper()
+
+
+def _fits_unknown(heading: _Heading, text: str, current: str | None, shouted: bool) -> bool:
+    """Whether words that the rules do not know are a heading: in capitals, not a value, not a list of problems."""
+    title = heading.title
+    if heading.marked:
+        return heading.alone
+    if heading.numbered or len(title) > 60 or len(title.split()) > 7:
+        return False
+    if not title.isupper() or not (" " in title or len(title) >= 6):
+        return False
+    if heading.alone and heading.after_blank:
+        return heading.colon or not (shouted or heading.first_line or any(map(str.isdigit, title)))
+    if not heading.colon or current in _rules().absorbing:
+        return False
+    return re.match(r"[\d<>=±+-]", text[heading.body_start : heading.body_start + 1]) is None
+
+
+# --- where a heading may stand ---
+
+SOAP = {"S": "subjective", "O": "objective", "A": "assessment", "P": "plan"}
+
+_SOAP_LETTER = re.compile(r"^[ \t]*([SOAP])[ \t]*[:)-](?![ \t]*\d)", re.MULTILINE)
+_LINE = re.compile(r"[^\r\n\f\v\x85\u2028\u2029]+")
+_LINE_START = re.compile(
+    r"""[ \t\xa0\ufeff]*
+    (?P<mark>\#{1,6}[ \t]+|\*\*|__)?
+    (?P<number>(?:\d{1,2}|[IVX]{1,4}|[A-Z])[.)][ \t]*)?
+    (?P<title>[A-Za-z][^\r\n:]{0,79}?)
+    [ \t\xa0]*
+    (?:(?P<colon>:|[ \t]+[-–—](?=[ \t])|\)(?=[ \t]))(?:\*\*|__)?|(?:\*\*|__|[ \t]*\#+)?[ \t]*$)
+    """,
+    re.VERBOSE,
+)
+_INSIDE_LINE = re.compile(
+    r"""(?:[.;:!?)\]"”][ \t]*,?[ \t]*|,|[ \t]{2,})
+    (?P<title>[A-Z][A-Za-z0-9 /&'’()\#-]{1,79})[ ]?$
+    """,
+    re.VERBOSE,
+)
+_AFTER_COLON = re.compile(r"[ \t\xa0]*(?:,[ \t]*)*(?:\r\n|[\r\n])?[ \t]*")
+
+
+def _is_soap(text: str) -> bool:
+    """Whether lines begin with at least three of S, O, A, P: a lone "P: 80" is a pulse."""
+    return len(set(_SOAP_LETTER.findall(text))) >= 3
+
+
+def _is_in_capitals(text: str) -> bool:
+    """Whether the whole note is typed in capitals, so that capitals say nothing about a line."""
+    return not any(map(str.islower, text[:20_000]))
+
+
+def _headings(text: str) -> Iterator[_Heading]:
+    """Yield the places that look like headings, in order of their start, none inside another."""
+    previous_end = 0
+    for line in _LINE.finditer(text):
+        start, end = line.span()
+        words = line.group()
+        if words.isspace():
+            continue
+        gap = text[previous_end:start]
+        after_blank = previous_end == 0 or gap.count("\n") > 1 or gap.count("\r") > 1 or "\f" in gap
+        first = _heading_at_line_start(text, start, words, after_blank, previous_end == 0)
+        if first is not None:
+            yield first
+        if ":" in words:
+            yield from _headings_inside_line(text, start, words, first.body_start if first else start)
+        previous_end = end
+
+
+def _heading_at_line_start(
+    text: str, start: int, line: str, after_blank: bool, first_line: bool
+) -> _Heading | None:
+    found = _LINE_START.match(line)
+    if found is None:
+        return None
+    title = found["title"].strip()
+    alone = found.end() == len(line) or not line[found.end() :].strip(" \t\xa0,")
+    if found["colon"] is None and not _is_title(title):
+        return None
+    body = _AFTER_COLON.match(text, start + found.end())
+    assert body is not None, "the pattern also matches nothing"
+    return _Heading(
+        title=title,
+        start=start + _indent(line),
+        body_start=body.end(),
+        at_line_start=True,
+        numbered=found["number"] is not None,
+        marked=found["mark"] is not None,
+        alone=alone,
+        after_blank=after_blank,
+        first_line=first_line,
+        colon=found["colon"] is not None,
+    )
+
+
+def _indent(line: str) -> int:
+    return len(line) - len(line.lstrip())
+
+
+def _is_title(title: str) -> bool:
+    """Whether words alone on a line may be a heading: they begin with a capital and do not end a sentence."""
+    return title[0].isupper() and title[-1] not in ".,;!?" and len(title.split()) <= 8
+
+
+def _headings_inside_line(text: str, start: int, line: str, after: int) -> Iterator[_Heading]:
+    """Yield the headings after `after`, each found by going back from its colon to the end of a sentence."""
+    colon = line.find(":", max(after - start, 0))
+    while colon >= 0:
+        window_start = max(colon - MAX_TITLE - 4, after - start, 0)
+        found = _INSIDE_LINE.search(line[window_start:colon])
+        if found is not None:
+            title = found["title"].strip()
+            body = _AFTER_COLON.match(text, start + colon + 1)
+            assert body is not None, "the pattern also matches nothing"
+            yield _Heading(
+                title=title,
+                start=start + window_start + found.start("title"),
+                body_start=body.end(),
+                at_line_start=False,
+            )
+        colon = line.find(":", colon + 1)
