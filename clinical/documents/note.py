@@ -9,11 +9,11 @@ from functools import cached_property
 
 @dataclass(frozen=True)
 class Note:
-    """One document. Every offset in the package counts Unicode code points of `text`, half-open `[start, end)`.
+    """One document. Every offset in the package counts code points of `text`, half-open `[start, end)`.
 
     `id` is unique within a run; `path` is the file it came from (`None` for standard input and for text
-    made in memory). `date` is an ISO 8601 string when the source has one. `warnings` are lines about how it was
-    read ("decoded as Windows-1252"); they name the document's form, never its content.
+    made in memory). `date` is an ISO 8601 string when the source has one. `warnings` are lines about how it
+    was read ("decoded as Windows-1252"); they name the form of the document, never its content.
     """
 
     id: str

@@ -11,7 +11,7 @@ A heading is known by its place and its shape, and by the names in `section_rule
   ("HOSPITAL COURSE"), numbered ("1. IMPRESSION:"), or as one letter in a SOAP note ("S:");
 - inside a line after the end of a sentence ("No effusion. IMPRESSION: Normal."), also in the comma style of
   transcription archives ("SUBJECTIVE:,  This 23-year-old", "General.,COMPLICATIONS:  ,None.");
-- a heading that the rules do not know opens a section when it is in capitals; its name is made from its words.
+- a heading that the rules do not know opens a section when it is in capitals; its name is its words.
 
 Lines such as "Pain: 5/10", "BP: 120/80" or "POTASSIUM: 3.2" open nothing.
 """
@@ -30,6 +30,9 @@ __all__ = ["Section", "find_sections", "section_at"]
 
 MAX_TITLE = 80
 """A longer run of words before a colon is prose."""
+
+SMALL_WORDS = frozenset({"the", "this", "of", "for"})
+"""What does not tell titles apart: "Indications for the operation", "Indications of operation"."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,19 +64,22 @@ class _Heading:
     after_blank: bool = False
     first_line: bool = False
     colon: bool = True
+    dash: bool = False
+    glued: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class _Rules:
     names: dict[str, str]
-    qualifiers: tuple[str, ...]
+    qualifiers: frozenset[str]
     examination_parts: frozenset[str]
     absorbing: frozenset[str]
+    document_titles: frozenset[str]
     not_sections: frozenset[str]
 
 
 def find_sections(text: str) -> tuple[Section, ...]:
-    """Return the sections of the text in order: they cover it without gap or overlap; none for an empty text."""
+    """Return the sections in order: they cover the text without gap or overlap. An empty text has none."""
     opened: list[tuple[str | None, _Heading]] = []
     soap = _is_soap(text)
     shouted = _is_in_capitals(text)
@@ -87,7 +93,7 @@ def find_sections(text: str) -> tuple[Section, ...]:
         return ()
     if not opened or text[: opened[0][1].start].strip():
         opened.insert(0, (None, _Heading("", 0, 0, at_line_start=True)))
-    # White space before the first heading belongs to its section: a section of nothing but blanks helps nobody.
+    # White space before the first heading belongs to its section: nobody wants a section of blanks.
     starts = [0, *(heading.start for _, heading in opened[1:]), len(text)]
     return tuple(
         Section(name, heading.title, start, end, min(heading.body_start, end))
@@ -113,32 +119,57 @@ def _rules() -> _Rules:
     )
     return _Rules(
         names={_plain(title): name for name, titles in data["names"].items() for title in titles},
-        qualifiers=tuple(f"{word} " for word in data["qualifiers"]),
+        qualifiers=frozenset(data["qualifiers"]),
         examination_parts=frozenset(map(_plain, data["examination_parts"])),
         absorbing=frozenset(data["absorbing"]),
+        document_titles=frozenset(map(_plain, data["document_titles"])),
         not_sections=frozenset(map(_plain, data["not_sections"])),
     )
 
 
 def _plain(title: str) -> str:
-    """The title as the rules compare it: lower case, "and" for "&", words and single blanks."""
-    without_aside = re.sub(r"\s*\([^()]*\)\s*$", "", title)
-    return " ".join(re.findall(r"[^\W_]+", without_aside.lower().replace("&", " and ").replace("'", "")))
+    """The title as the rules compare it: lower case, "and" for "&", no small words, no punctuation."""
+    without_aside = re.sub(r"\s*(?:\([^()]*\)|#?\d)\s*$", "", title)
+    spelled = re.sub(r"['’.]", "", without_aside.lower().replace("&", " and "))
+    return " ".join(word for word in re.findall(r"[^\W_]+", spelled) if word not in SMALL_WORDS)
 
 
 @lru_cache(maxsize=4096)
 def _known(title: str) -> str | None:
     """The canonical name of a title, if the rules have it."""
-    rules = _rules()
     plain = _plain(title)
-    if plain in rules.names:
-        return rules.names[plain]
-    for qualifier in rules.qualifiers:
-        if plain.startswith(qualifier) and plain.removeprefix(qualifier) in rules.names:
-            return rules.names[plain.removeprefix(qualifier)]
-    parts = [_plain(part) for part in re.split(r"[/,;]|\band\b|&", title, flags=re.IGNORECASE)]
-    names = [rules.names.get(part) for part in parts if part]
+    return _unqualified(plain) or _joined(title) or (_run_on(plain) if title.isupper() else None)
+
+
+def _unqualified(plain: str) -> str | None:
+    """The name of "pertinent laboratory data" is that of "laboratory data"."""
+    rules = _rules()
+    while plain not in rules.names:
+        qualifier, _, rest = plain.partition(" ")
+        if qualifier not in rules.qualifiers or not rest:
+            return None
+        plain = rest
+    return rules.names[plain]
+
+
+def _joined(title: str) -> str | None:
+    """The name of the first of several: "HPI/Hospital course" is "HPI", "Recommendations - tests" likewise."""
+    aspect = title.split(" - ")
+    if len(aspect) == 2:
+        return _unqualified(_plain(aspect[0]))
+    names = [_unqualified(_plain(part)) for part in re.split(r"[/,;&]|\band\b", title, flags=re.IGNORECASE)]
     return names[0] if len(names) > 1 and None not in names else None
+
+
+def _run_on(plain: str) -> str | None:
+    """The name of "EXAM GENERAL", where a heading and the first one under it have run together."""
+    rules = _rules()
+    words = plain.split()
+    for cut in range(len(words) - 1, 0, -1):
+        rest = " ".join(words[cut:])
+        if (rest in rules.names or rest in rules.examination_parts) and " ".join(words[:cut]) in rules.names:
+            return rules.names[" ".join(words[:cut])]
+    return None
 
 
 def _name(heading: _Heading, text: str, current: str | None, soap: bool, shouted: bool) -> str | None:
@@ -150,15 +181,15 @@ def _name(heading: _Heading, text: str, current: str | None, soap: bool, shouted
     plain = _plain(title)
     if plain in rules.examination_parts:
         return "physical_examination" if current in ("vital_signs", "objective") and heading.colon else None
+    if not plain or plain in rules.not_sections or (heading.alone and plain in rules.document_titles):
+        return None
     name = _known(title)
     if name is not None:
-        return name if _fits_known(heading, text, current) else None
-    if plain in rules.not_sections or not plain:
-        return None
+        return name if _fits_known(heading, current) else None
     return "_".join(plain.split()) if _fits_unknown(heading, text, current, shouted) else None
 
 
-def _fits_known(heading: _Heading, text: str, current: str | None) -> bool:
+def _fits_known(heading: _Heading, current: str | None) -> bool:
     """Whether a known title is a heading here: "5. Diet: cardiac" in a plan is an item of the plan."""
     if heading.marked or heading.title.isupper():
         return not (heading.numbered and current in _rules().absorbing and len(heading.title) < 5)
@@ -170,13 +201,13 @@ def _fits_known(heading: _Heading, text: str, current: str | None) -> bool:
 
 
 def _fits_unknown(heading: _Heading, text: str, current: str | None, shouted: bool) -> bool:
-    """Whether words that the rules do not know are a heading: in capitals, not a value, not a list of problems."""
+    """Whether unknown words are a heading: in capitals, no value behind them, not one problem of a plan."""
     title = heading.title
     if heading.marked:
         return heading.alone
-    if heading.numbered or len(title) > 60 or len(title.split()) > 7:
+    if heading.numbered or heading.dash or heading.glued or len(title) > 60 or len(title.split()) > 7:
         return False
-    if not title.isupper() or not (" " in title or len(title) >= 6):
+    if not title.isupper() or not (" " in title or len(title) >= 6) or title[-1].isdigit():
         return False
     if heading.alone and heading.after_blank:
         return heading.colon or not (shouted or heading.first_line or any(map(str.isdigit, title)))
@@ -194,19 +225,20 @@ _LINE = re.compile(r"[^\r\n\f\v\x85\u2028\u2029]+")
 _LINE_START = re.compile(
     r"""[ \t\xa0\ufeff]*
     (?P<mark>\#{1,6}[ \t]+|\*\*|__)?
-    (?P<number>(?:\d{1,2}|[IVX]{1,4}|[A-Z])[.)][ \t]*)?
-    (?P<title>[A-Za-z][^\r\n:]{0,79}?)
+    (?P<number>\d{1,2}[.)][ \t]*|(?:[IVX]{1,4}|[A-Z])[.)][ \t]+)?
+    (?P<title>[A-Za-z](?:[^\r\n:,]|,(?=[ ])){0,79}?)
     [ \t\xa0]*
-    (?:(?P<colon>:|[ \t]+[-–—](?=[ \t])|\)(?=[ \t]))(?:\*\*|__)?|(?:\*\*|__|[ \t]*\#+)?[ \t]*$)
+    (?:(?P<colon>:|(?P<dash>[ ][-–—](?=[ ])))(?:\*\*|__)?|(?:\*\*|__|[ \t]*\#+)?[ \t]*$)
     """,
     re.VERBOSE,
 )
 _INSIDE_LINE = re.compile(
-    r"""(?:[.;:!?)\]"”][ \t]*,?[ \t]*|,|[ \t]{2,})
-    (?P<title>[A-Z][A-Za-z0-9 /&'’()\#-]{1,79})[ ]?$
+    r"""(?:[.;:!?)\]"”][ \t]*,?[ \t]*|,|[ \t]{2,}|(?P<glued>[a-z0-9][ ](?=[^a-z]*$)))
+    (?P<title>[A-Z][A-Z0-9 /&'’()\#-]{1,79}|[A-Z][A-Za-z0-9 /&'’()\#-]{1,78}[a-z)])[ ]?$
     """,
     re.VERBOSE,
 )
+_NUMBER_BEFORE = re.compile(r"\b\d{1,2}[.)][ \t]*$")
 _AFTER_COLON = re.compile(r"[ \t\xa0]*(?:,[ \t]*)*(?:\r\n|[\r\n])?[ \t]*")
 
 
@@ -261,7 +293,13 @@ def _heading_at_line_start(
         after_blank=after_blank,
         first_line=first_line,
         colon=found["colon"] is not None,
+        dash=found["dash"] is not None,
     )
+
+
+def _is_numbered(line: str, offset: int) -> bool:
+    """Whether the words at the offset are an item of a list in a line: "PROCEDURE:,1.  CENTRAL LINE: "."""
+    return _NUMBER_BEFORE.search(line[max(0, offset - 8) : offset]) is not None
 
 
 def _indent(line: str) -> int:
@@ -278,7 +316,9 @@ def _headings_inside_line(text: str, start: int, line: str, after: int) -> Itera
     colon = line.find(":", max(after - start, 0))
     while colon >= 0:
         window_start = max(colon - MAX_TITLE - 4, after - start, 0)
-        found = _INSIDE_LINE.search(line[window_start:colon])
+        # What no title ends with is dismissed before the costly look back.
+        ends_title = colon > 0 and (line[colon - 1].isalnum() or line[colon - 1] in " )")
+        found = _INSIDE_LINE.search(line[window_start:colon]) if ends_title else None
         if found is not None:
             title = found["title"].strip()
             body = _AFTER_COLON.match(text, start + colon + 1)
@@ -288,5 +328,7 @@ def _headings_inside_line(text: str, start: int, line: str, after: int) -> Itera
                 start=start + window_start + found.start("title"),
                 body_start=body.end(),
                 at_line_start=False,
+                numbered=_is_numbered(line, window_start + found.start("title")),
+                glued=found["glued"] is not None,
             )
         colon = line.find(":", colon + 1)
