@@ -15,8 +15,12 @@ import re
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
+from clinical.corpora.records import GoldDocument, Mention
 from clinical.documents.annotations import Entity
+
+Marked = TypeVar("Marked", Entity, Mention)
 
 CLOSING = frozenset(")]}.,;:%!?*°™®²³")
 OPENING = frozenset("([{$#~°")
@@ -29,7 +33,7 @@ AFTER_HANGING_DASH = frozenset(("and", "or", "to", "vs", ",", ")", "]", ".", ";"
 CLITICS = frozenset(("s", "t", "re", "ve", "ll", "d", "m"))
 
 
-def detokenize(text: str, entities: Sequence[Entity], *, seed: int = 0) -> tuple[str, tuple[Entity, ...]]:
+def detokenize(text: str, entities: Sequence[Marked], *, seed: int = 0) -> tuple[str, tuple[Marked, ...]]:
     """Return the text without the blanks that tokenization put in, and the entities at their new characters.
 
     Where the tokens do not say how they were set ("p = 0.05" or "p=0.05", a hyphen or a dash), the choice
@@ -41,7 +45,13 @@ def detokenize(text: str, entities: Sequence[Entity], *, seed: int = 0) -> tuple
     return shorter, tuple(_moved(entity, removed, shorter) for entity in entities)
 
 
-def _moved(entity: Entity, removed: Sequence[int], shorter: str) -> Entity:
+def as_in_a_note(document: GoldDocument, *, seed: int = 0) -> GoldDocument:
+    """Return the document in ordinary typography, all its mentions moved along."""
+    text, mentions = detokenize(document.text, document.mentions, seed=seed)
+    return GoldDocument(document.id, text, mentions)
+
+
+def _moved(entity: Marked, removed: Sequence[int], shorter: str) -> Marked:
     start = entity.start - bisect_left(removed, entity.start)
     end = entity.end - bisect_left(removed, entity.end)
     return replace(entity, start=start, end=end, text=shorter[start:end])
@@ -127,7 +137,8 @@ def _quotes(tokens: Sequence[str]) -> dict[int, tuple[bool, bool]]:
     for place, token in enumerate(tokens):
         if token not in {'"', "'"}:
             continue
-        if token == "'" and tokens[place + 1 : place + 2] and tokens[place + 1] in CLITICS and place:
+        after = "".join(tokens[place + 1 : place + 2]).lower()
+        if token == "'" and after in CLITICS and place:
             sides[place] = (True, True)
         elif token in open_since:
             sides[open_since.pop(token)] = (False, True)

@@ -19,6 +19,7 @@ def tight(text: str, seed: int = 0) -> str:
 
 def test_marks_stand_as_in_a_note():
     assert tight("Parkinson ' s disease ( PD ) , 2 . 5 mg / kg .") == "Parkinson's disease (PD), 2.5 mg/kg."
+    assert tight("PARKINSON ' S DISEASE") == "PARKINSON'S DISEASE"
     assert tight("a 56 - year - old woman with 1 , 200 cells and 3 , 4 or 5 nodes") == (
         "a 56-year-old woman with 1,200 cells and 3, 4 or 5 nodes"
     )

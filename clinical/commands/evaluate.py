@@ -40,7 +40,7 @@ def evaluate() -> None:
     metavar="FILE|FOLDER|CORPUS:SPLIT",
     multiple=True,
     required=True,
-    help="Records (.jsonl, .jsonl.gz) with text and entities, a brat folder, or a split of a corpus. Repeatable.",
+    help="Records (.jsonl[.gz]) with text and entities, a brat folder, or a split of a corpus. Repeatable.",
 )
 @click.option(
     "--systems",
@@ -84,11 +84,11 @@ def ner(
     all_cores: bool,
     format_: str,
 ) -> None:
-    """Measure entity extraction: strict, exact, partial and type scores, seen and unseen mentions, words per second.
+    """Measure entity extraction: strict, exact, partial and type scores, and words per second.
 
-    Labels are scored that the gold standard has and every system knows. Sentences of a sentence corpus are read
-    in texts of --context-sentences lines, the same for every system. Words are counted as blanks separate them;
-    loading is not timed.
+    Labels are scored that the gold standard has and every system knows. Sentences of a sentence
+    corpus are read in texts of --context-sentences lines, the same for every system. Words are
+    counted as blanks separate them; loading is not timed.
 
     \b
     Examples:
