@@ -28,7 +28,7 @@ from typing import IO, TYPE_CHECKING, Protocol
 from clinical.documents.annotations import Extraction
 from clinical.documents.note import Note
 from clinical.errors import UsageError
-from clinical.formats import brat, conll, csv_rows, json_records
+from clinical.formats import bioc, brat, conll, csv_rows, json_records
 from clinical.formats.streams import binary_sink
 
 if TYPE_CHECKING:
@@ -68,9 +68,10 @@ _FORMATS = {
     "json": _Format(".json", json_records.item, lambda: b"[\n", b",\n", lambda: b"\n]\n"),
     "csv": _Format(".csv", csv_rows.rows, csv_rows.header),
     "brat": _Format(".ann", brat.standoff, holds_one=True),
+    "bioc": _Format(".bioc.json", bioc.document, bioc.header, b",\n", lambda: bioc.FOOTER),
     "conll": _Format(".conll", conll.document),
 }
-FORMATS = ("table", *_FORMATS, "docbin")
+FORMATS = ("table", *_FORMATS, "html", "docbin")
 """The names that `--format` accepts."""
 
 
@@ -89,6 +90,10 @@ def open_writer(format: str, stream: Stream, *, console: Console | None = None) 
         from clinical.formats.table import TableWriter
 
         return TableWriter(stream, console)
+    if format == "html":
+        from clinical.formats.page import PageWriter
+
+        return PageWriter(stream)
     if format == "docbin":
         from clinical.formats.docbin import DocBinWriter
 
@@ -110,7 +115,7 @@ def render(format: str, note: Note, extraction: Extraction) -> dict[str, bytes]:
     writer = open_writer(format, stream)
     writer.write(note, extraction)
     writer.close()
-    suffix = {"table": ".txt", "docbin": ".spacy"}.get(format) or _FORMATS[format].suffix
+    suffix = {"table": ".txt", "html": ".html", "docbin": ".spacy"}.get(format) or _FORMATS[format].suffix
     return {suffix: stream.getvalue()}
 
 

@@ -18,6 +18,12 @@ def visible(text: str) -> str:
     return re.sub("\r(?=\n)", " ", text).replace("\r", "\n").translate(_SIGNS)
 
 
+def title(section: str) -> str:
+    """Return "Past medical history" for `past_medical_history`."""
+    words = one_line(section).replace("_", " ")
+    return words[:1].upper() + words[1:]
+
+
 def one_line(text: str) -> str:
     """Return the text as it fits a cell: visible, and with one blank for each run of white space."""
     return " ".join(visible(text).split())

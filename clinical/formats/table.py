@@ -15,7 +15,7 @@ from typing import IO, TYPE_CHECKING
 from clinical.documents.annotations import Assertion, Entity, Extraction
 from clinical.documents.note import Note
 from clinical.formats.colors import terminal_style
-from clinical.formats.display import one_line, visible
+from clinical.formats.display import one_line, title, visible
 from clinical.formats.streams import binary_sink, encode
 
 if TYPE_CHECKING:
@@ -160,15 +160,9 @@ def _entity_table(entities: Sequence[Entity]) -> Table:
     for entity, row in zip(entities, rows, strict=True):
         if entity.section != section:
             section = entity.section
-            table.add_row(Text(_title(section), style="bold cyan"))
+            table.add_row(Text(title(section or "(no section)"), style="bold cyan"))
         table.add_row(*compress(row, used))
     return table
-
-
-def _title(section: str | None) -> str:
-    """Return "Past medical history" for `past_medical_history`."""
-    words = one_line(section or "(no section)").replace("_", " ")
-    return words[:1].upper() + words[1:]
 
 
 def _expansion(entity: Entity) -> str:
