@@ -153,7 +153,7 @@ def _unqualified(plain: str) -> str | None:
 
 
 def _joined(title: str) -> str | None:
-    """The name of the first of several: "HPI/Hospital course" is "HPI", "Recommendations - tests" likewise."""
+    """The name of the first of several: "HPI/Hospital course" is "HPI", "Plan - tests" is "Plan"."""
     aspect = title.split(" - ")
     if len(aspect) == 2:
         return _unqualified(_plain(aspect[0]))

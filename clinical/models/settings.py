@@ -1,9 +1,9 @@
-"""The user's settings and folders: which model to use by default, where things are kept.
+"""The user's settings: which model to use by default.
 
     clinical models use mistral-7b
     CLINICAL_MODEL=clinical-mini clinical ner note.txt
 
-Folders follow the XDG Base Directory Specification (freedesktop.org) on every platform.
+The folder follows the XDG Base Directory Specification (freedesktop.org) on every platform.
 """
 
 from __future__ import annotations
@@ -15,20 +15,11 @@ from pathlib import Path
 from clinical.errors import ClinicalError
 
 MODEL_VARIABLE = "CLINICAL_MODEL"
-CACHE_VARIABLE = "CLINICAL_CACHE"
 
 
 def config_folder() -> Path:
     """Return the folder of the user's settings; it need not exist."""
     return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "clinical"
-
-
-def cache_folder() -> Path:
-    """Return the folder for what can be made again (prepared models); it need not exist."""
-    named = os.environ.get(CACHE_VARIABLE)
-    if named:
-        return Path(named).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "clinical"
 
 
 def settings_file() -> Path:
@@ -37,7 +28,7 @@ def settings_file() -> Path:
 
 
 def chosen_model() -> str | None:
-    """Return the model that the user has chosen for the `mistral` system: `CLINICAL_MODEL`, else the setting."""
+    """Return the model that the user has chosen for `mistral`: `CLINICAL_MODEL`, else the setting."""
     named = os.environ.get(MODEL_VARIABLE)
     if named:
         return named
