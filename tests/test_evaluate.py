@@ -63,8 +63,10 @@ def gold(tmp_path):
     entities = [
         find(TEXTS[0], fever="Symptom", may="Date"),
         find(TEXTS[1], cough="Symptom", fever="Symptom"),
-        find(TEXTS[2], aspirin="Medication", pneumonia="Disease")
-        + [{"start": 14, "end": 20, "label": "Other"}],
+        [
+            *find(TEXTS[2], aspirin="Medication", pneumonia="Disease"),
+            {"start": 6, "end": 9, "label": "Other"},
+        ],
     ]
     records = [
         {"id": i, "text": t, "entities": e} for i, (t, e) in enumerate(zip(TEXTS, entities, strict=True))
