@@ -13,7 +13,7 @@ from clinical.scoring.evaluation import Evaluation, Measurement
 from clinical.scoring.spans import WAYS, Counts, Way
 
 FORMATS = ("table", "json", "csv")
-# Below this many units a bootstrap says little (Chernick 2008, 9.1).
+# Below this many units the reader is warned: percentile intervals of small samples are too narrow.
 FEW_UNITS = 20
 
 
