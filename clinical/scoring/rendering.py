@@ -12,7 +12,6 @@ from clinical.scoring.bootstrap import DRAWS, Interval
 from clinical.scoring.evaluation import Evaluation, Measurement
 from clinical.scoring.spans import WAYS, Counts, Way
 
-FORMATS = ("table", "json", "csv")
 # Below this many units the reader is warned: percentile intervals of small samples are too narrow.
 FEW_UNITS = 20
 
