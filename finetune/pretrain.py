@@ -38,7 +38,7 @@ TEXT_FIELDS = {"medquad": "answer", "pubmedqa": "contexts", "mts_dialog": "targe
 
 @dataclass(frozen=True)
 class Shape:
-    """The shape of the model. Heads of 32 give a narrow model enough of them to find its place in the source."""
+    """The shape of the model. Narrow heads (32) give a small model enough of them to find its place."""
 
     hidden: int = 192
     layers: int = 6

@@ -1,7 +1,7 @@
 """Inline tags: a text with `<Label>…</Label>` around its mentions, as the models of `ner` write it.
 
-The blank before a mention stands inside the tag ("has<Disease> fever</Disease>"), because models see a word and the
-blank before it as one token, and a tag must not change the tokens of the text.
+The blank before a mention stands inside the tag ("has<Disease> fever</Disease>"), because models see a word
+and the blank before it as one token, and a tag must not change the tokens of the text.
 """
 
 from __future__ import annotations

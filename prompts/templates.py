@@ -1,8 +1,9 @@
 """Prompt templates: one text file per task and version, the same for training and for use.
 
-A template begins with a line that declares its variables and a line `---`; below it stands what the model sees, with
-`$name` for each variable (`$$` for a dollar sign). `ner.v1.txt` is the file of the template `ner.v1`; when the words
-change, the version does. A user's own file takes the place of ours (`--prompt FILE`).
+A template begins with a line that declares its variables and a line `---`; below it stands what the model
+sees, with `$name` for each variable (`$$` for a dollar sign). `ner.v1.txt` is the file of the template
+`ner.v1`; when the words change, the version does. A user's own file takes the place of ours (`--prompt
+FILE`).
 """
 
 from __future__ import annotations

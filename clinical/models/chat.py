@@ -1,10 +1,10 @@
 """Chat formats: how a conversation is written down for a model, chosen from the model's own files.
 
-A format returns segments: control tokens, which only a format can write, and text, which is tokenized as plain text
-whatever it says. The layouts are those of mistral-common, token for token (tests compare them):
+A format returns segments: control tokens, which only a format can write, and text, which is tokenized as
+plain text whatever it says. The layouts are those of mistral-common, token for token (tests compare them):
 
     v1      <s> [INST] question [/INST] answer</s> [INST] …    Mistral-7B-Instruct v0.1, v0.2
-    v3      <s>[INST] question[/INST] answer</s>[INST] …       v0.3 and later (v2 is the same); our small models
+    v3      <s>[INST] question[/INST] answer</s>[INST] …       v0.3 and later (v2 too); our small models
     llama2  <s>[INST] question [/INST] answer </s><s>[INST] …  Llama-2 chat
     plain   <s>question⏎answer</s>                             a model without chat tokens or template
 """
@@ -35,8 +35,8 @@ BOS, EOS = Control("<s>"), Control("</s>")
 class ChatFormat:
     """A way to write a conversation. `write` returns its segments; the model's answer is to follow.
 
-    `spelled` are words of markers that the format writes as plain text, so that a note could write them too; in notes
-    they are spelled letter by letter, which no marker ever is.
+    `spelled` are words of markers that the format writes as plain text, so that a note could write them
+    too; in notes they are spelled letter by letter, which no marker ever is.
     """
 
     name: str

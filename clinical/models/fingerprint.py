@@ -27,8 +27,8 @@ _TENSORS = 16
 def fingerprint(folder: Path) -> str:
     """Return 16 hexadecimal digits made of the config and of the first rows of up to 16 tensors of the model.
 
-    The rows are read from the safetensors files, so it takes milliseconds for a model of any size, and does not
-    change when the model is quantized while loading.
+    The rows are read from the safetensors files, so it takes milliseconds for a model of any size, and does
+    not change when the model is quantized while loading.
     """
     from safetensors import safe_open
 
@@ -59,6 +59,6 @@ def check_base(adapter: Path, base: Path) -> None:
     found = fingerprint(base)
     if wanted and wanted != found:
         raise UsageError(
-            f"adapter {adapter} was trained on another base model (fingerprint {wanted}, {base} has {found}); "
-            "give the model that it names in its card"
+            f"adapter {adapter} was trained on another base (fingerprint {wanted}; {base} has {found}); "
+            "give the model that its card names"
         )

@@ -1,8 +1,8 @@
 """What the tasks ask of a language model: one method, from prompts to answers.
 
-A request may carry a constraint, as data: what the answer must look like. A model in this process enforces it while it
-decodes; a server is handed it as a grammar (`TaggedCopy.to_lark`), and what it answers is read back with
-`TaggedCopy.parse`, which accepts exactly the same answers.
+A request may carry a constraint, as data: what the answer must look like. A model in this process enforces
+it while it decodes; a server is handed it as a grammar (`TaggedCopy.to_lark`), and what it answers is read
+back with `TaggedCopy.parse`, which accepts exactly the same answers.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ class Message:
 class TaggedSpan:
     """A stretch of the source that was given a label, `[start, end)` in code points.
 
-    `score` is the probability, among the answers that the constraint allows, that a mention of this label begins here
-    and ends exactly there, given the answer up to here; `None` when the model does not tell.
+    `score` is the probability, among the answers that the constraint allows, that a mention of this label
+    begins here and ends exactly there, given the answer up to here; `None` when the model does not tell.
     """
 
     start: int
@@ -49,9 +49,10 @@ class TaggedSpan:
 class TaggedCopy:
     """The answer is the source, character by character, with `<Label>…</Label>` around stretches of it.
 
-    Tags stand between pieces (`clinical.models.pieces`); stretches do not nest and do not begin with white space.
-    A tag may not stand where the source itself goes on with the very same characters, so that every answer can be
-    read in one way only. The first piece may have one blank more than in the source, since chat formats put one there.
+    Tags stand between pieces (`clinical.models.pieces`); stretches do not nest and do not begin with white
+    space. A tag may not stand where the source itself goes on with the very same characters, so that every
+    answer can be read in one way only. The first piece may have one blank more than in the source, since
+    chat formats put one there.
     """
 
     source: str
@@ -95,8 +96,8 @@ class TaggedCopy:
     def to_lark(self) -> str:
         """Return the answers that are allowed as a Lark grammar, as servers with llguidance take it.
 
-        It is a finite automaton written as rules: `o3` is the rest of an answer that has copied three pieces and has
-        no tag open, `i3_1` one that has the label with number 1 open.
+        It is a finite automaton written as rules: `o3` is the rest of an answer that has copied three
+        pieces and has no tag open, `i3_1` one that has the label with number 1 open.
         """
         rules = ["start: o0"]
         count = len(self.pieces)
@@ -159,7 +160,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Completion:
-    """One answer. `enforced` says that the constraint was held while decoding: the spans could not be otherwise.
+    """One answer. `enforced`: the constraint was held while decoding, the spans could not be otherwise.
 
     When it is false the answer is free text, and it is for the caller to check it against the constraint.
     """

@@ -1,7 +1,8 @@
 """A Mistral (or another causal language model of `transformers`) in this process.
 
-Weights are read from safetensors alone and no code that comes with a model is ever run. Nothing is downloaded here:
-a model is the one that ships with the package, a folder, or one that is already in the cache of the hub.
+Weights are read from safetensors alone and no code that comes with a model is ever run. Nothing is
+downloaded here: a model is the one that ships with the package, a folder, or one that is already in the
+cache of the hub.
 """
 
 from __future__ import annotations
@@ -33,8 +34,8 @@ BIG_PARAMETERS = 1_000_000_000
 class Settings:
     """What the `clinical.json` beside a model or adapter says of its use.
 
-    `prompt` names the template that it was trained with, `chunk_pieces` the size of the pieces of a note it saw,
-    `adapters` the folders of adapters by task.
+    `prompt` names the template that it was trained with, `chunk_pieces` the size of the pieces of a note it
+    saw, `adapters` the folders of adapters by task.
     """
 
     prompt: str = "ner.v1"
@@ -50,7 +51,7 @@ def settings(folder: Path) -> Settings:
 
 
 def find_model(name: str) -> Path:
-    """Return the folder of a shipped model, of a folder by its path, or of a hub id that was downloaded before.
+    """Return the folder of a shipped model, a folder by its path, or that of a hub id downloaded before.
 
     Raises `UsageError` with the choices when there is none.
     """
@@ -74,14 +75,14 @@ def _downloaded(name: str) -> Path:
         return Path(snapshot_download(name, local_files_only=True))
     except (LocalEntryNotFoundError, HFValidationError):
         raise UsageError(
-            f"no model {name!r} on this machine: give one of {', '.join(SHIPPED)}, a folder, or a hub id that has been "
-            f"downloaded (`hf download {name}`)"
+            f"no model {name!r} on this machine: give one of {', '.join(SHIPPED)}, a folder, "
+            f"or a hub id that has been downloaded (`hf download {name}`)"
         ) from None
 
 
 @dataclass
 class LocalMistral:
-    """A `LanguageModel` in this process. Tagged copies are enforced; without a constraint it answers greedily."""
+    """A `LanguageModel` in this process. A tagged copy is enforced; without a constraint it is greedy."""
 
     name: str
     model: Any
@@ -161,8 +162,8 @@ def _batches(prompts: Sequence[list[int]], requests: Sequence[Request]) -> Itera
 def load(model: str, adapter: str | None = None, four_bit: bool | None = None) -> LocalMistral:
     """Return the model of this name with an adapter on it, ready to answer, on the GPU where there is one.
 
-    `four_bit` loads it in 4-bit NF4; by default a big model on a GPU is. Raises `UsageError` when the model is not
-    here, or when the adapter was trained on another.
+    `four_bit` loads it in 4-bit NF4; by default a big model on a GPU is. Raises `UsageError` when the model
+    is not here, or when the adapter was trained on another.
     """
     folder = find_model(model)
     adapter_folder = Path(adapter).expanduser() if adapter else None
@@ -188,7 +189,7 @@ def load_tokenizer(folder: Path) -> Any:
 
 
 def load_network(folder: Path, four_bit: bool | None = None) -> Any:
-    """Return the weights of a model folder: 4-bit NF4 if asked for or big on a GPU, fp32 if small on a CPU."""
+    """Return the weights of a folder: 4-bit NF4 if asked for or big on a GPU, fp32 if small on a CPU."""
     import torch
     from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
@@ -221,8 +222,8 @@ def load_network(folder: Path, four_bit: bool | None = None) -> Any:
 def keep_gradients_exact(network: Any) -> None:
     """Make 4-bit layers safe to train on a CPU; call it before the first forward pass.
 
-    On CPUs with AVX512-BF16 bitsandbytes 0.50 repacks a weight in its first forward pass in eval mode, and passes after
-    that have no gradient through it: training goes on, wrongly, without an error.
+    On CPUs with AVX512-BF16 bitsandbytes 0.50 repacks a weight in its first forward pass in eval mode, and
+    passes after that have no gradient through it: training goes on, wrongly, without an error.
     """
     import bitsandbytes
 

@@ -48,10 +48,10 @@ def request(template: Template, labels: Sequence[Label], text: str, shown: Seque
 
 
 def chunks(text: str, most_pieces: int) -> Iterator[tuple[int, int]]:
-    """Yield stretches `[start, end)` of a text that a model reads at a time, without white space at their edges.
+    """Yield the stretches `[start, end)` that a model reads at a time, without white space at their edges.
 
-    A stretch is as many whole sentences as fit into `most_pieces` pieces; a longer sentence is cut between pieces. All
-    that is not white space lies in exactly one of them.
+    A stretch is as many whole sentences as fit into `most_pieces` pieces; a longer sentence is cut between
+    pieces. All that is not white space lies in exactly one of them.
     """
     starts = sorted({0, *(start for start, _ in split_sentences(text))})
     begin = size = 0
@@ -85,7 +85,7 @@ def _trimmed(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
 
 @dataclass(frozen=True)
 class MistralTagger:
-    """Marks labels in notes with a language model. `chunk_pieces` is how much of a note it reads at a time."""
+    """Marks labels in notes with a language model, which reads `chunk_pieces` of a note at a time."""
 
     model: LanguageModel
     template: Template
@@ -103,10 +103,10 @@ class MistralTagger:
     ) -> MistralTagger:
         """Return a tagger with a model of this process.
 
-        `adapter` is a folder; without one the model's own adapter for `ner` is taken, if it has one. `prompt` is a
-        template's name or file; without one, that which adapter or model was trained with. Examples are shown to
-        models that were not trained with a template of ours. Raises `UsageError` when something is not there or
-        does not fit.
+        `adapter` is a folder; without one the model's own adapter for `ner` is taken, if it has one.
+        `prompt` is a template's name or file; without one, that which adapter or model was trained with.
+        Examples are shown to models that were not trained with a template of ours. Raises `UsageError` when
+        something is not there or does not fit.
         """
         folder = mistral.find_model(model)
         own = mistral.settings(folder).adapters.get("ner")
@@ -130,8 +130,8 @@ class MistralTagger:
     def tag(self, texts: Sequence[str], labels: Sequence[Label]) -> list[list[Entity]]:
         """Return the entities of each text, sorted by start; any label with a definition may be asked for.
 
-        Their grounding is `decoded`: an answer that is not the text with tags in it could not have been given. The
-        score is the probability of exactly this span with this label among the allowed answers.
+        Their grounding is `decoded`: an answer that is not the text with tags in it could not have been
+        given. The score is the probability of exactly this span with this label among the allowed answers.
         """
         places = [
             (number, *place) for number, text in enumerate(texts) for place in chunks(text, self.chunk_pieces)

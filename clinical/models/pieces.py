@@ -1,7 +1,8 @@
 """The pieces of a text: where a tag may stand, and what is tokenized on its own.
 
 A piece is a run of letters, a run of digits or a single other sign, each with the one blank before it, or
-white space. Every piece is tokenized by itself, so a tag between two of them never changes the tokens around it.
+white space. Every piece is tokenized by itself, so a tag between two of them never changes the tokens
+around it.
 """
 
 from __future__ import annotations

@@ -1,21 +1,22 @@
-"""Constrained decoding of inline tags: the answer is the note itself, and the model only decides where tags stand.
+"""Constrained decoding of inline tags: the answer is the note, and the model decides where tags stand.
 
-Greedy decoding over the answers that `TaggedCopy` allows. Nearly every token of such an answer is a copy, so the
-source is not generated but fed: the coming tokens of the source go through the model in one forward pass as a draft,
-and at each boundary the probability of a tag is compared with that of the next token of the source. Up to the first
-boundary where a tag wins the draft stands; the tag is put in, and the rest of the source is the next draft. The
-result is that of step-by-step decoding, exactly (it is speculative decoding whose draft is the note; Leviathan et
-al., ICML 2023, with greedy acceptance).
+Greedy decoding over the answers that `TaggedCopy` allows. Nearly every token of such an answer is a copy,
+so the source is not generated but fed: the coming tokens of the source go through the model in one forward
+pass as a draft, and at each boundary the probability of a tag is compared with that of the next token of
+the source. Up to the first boundary where a tag wins the draft stands; the tag is put in, and the rest of
+the source is the next draft. The result is that of step-by-step decoding, exactly (it is speculative
+decoding whose draft is the note; Leviathan et al., ICML 2023, with greedy acceptance).
 
-`TagWalk` is the constraint: which tokens are allowed next. It knows nothing of models. `decode` feeds the model.
+`TagWalk` is the constraint: which tokens are allowed next. It knows nothing of models. `decode` feeds the
+model.
 """
 
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 from clinical.models.language_model import TaggedCopy, TaggedSpan
@@ -53,8 +54,8 @@ class _Pending:
 class TagWalk:
     """One answer in the making: what may come next, and what it has marked so far.
 
-    A tag may be several tokens, and may begin with the token that the source goes on with ("<" in "PaO2<60"). Then
-    both readings are kept until a token tells them apart.
+    A tag may be several tokens, and may begin with the token that the source goes on with ("<" in
+    "PaO2<60"). Then both readings are kept until a token tells them apart.
     """
 
     constraint: TaggedCopy
@@ -91,7 +92,7 @@ class TagWalk:
 
     @property
     def next_copy(self) -> list[int]:
-        """The rest of the source, as far as the answer can go on with it now; empty in the middle of a tag."""
+        """The rest of the source, if the answer can go on with it now; empty in the middle of a tag."""
         return self.source[self.place :] if self.copying else []
 
     @property
@@ -162,7 +163,7 @@ class TagWalk:
 
 @dataclass
 class _Row:
-    """One answer being decoded: `ids` are prompt and answer, of which the model's cache holds the first `read`."""
+    """One answer being decoded: prompt and answer, of which the cache holds the first `read` tokens."""
 
     walk: TagWalk
     ids: list[int]
@@ -210,8 +211,9 @@ def choose(
 class Decoder:
     """Decodes a batch of rows that accept different lengths, over one cache.
 
-    What a row rejects of its draft stays in the cache until no row needs those places, hidden by the attention mask;
-    the positions are given explicitly, so nothing shifts. With one row, or rows in step, it is cut off at once.
+    What a row rejects of its draft stays in the cache until no row needs those places, hidden by the
+    attention mask; the positions are given explicitly, so nothing shifts. With one row, or rows in step, it
+    is cut off at once.
     """
 
     def __init__(self, model: Any, rows: list[_Row], pad: int) -> None:
@@ -234,12 +236,14 @@ class Decoder:
         """Run what all prompts begin with (instruction, labels) once instead of once a row."""
         import torch
 
-        shared = os.path.commonprefix([row.ids for row in self._rows])
         # The last token of a prompt is read with its row, because its logits are asked for.
-        count = min(len(shared), min(len(row.ids) for row in self._rows) - 1)
+        beginnings = [row.ids[:-1] for row in self._rows]
+        count = sum(
+            1 for _ in takewhile(lambda column: len(set(column)) == 1, zip(*beginnings, strict=False))
+        )
         if len(self._rows) < 2 or count < SHARED_PREFIX_TOKENS:
             return
-        ids = torch.tensor([shared[:count]], device=self._device)
+        ids = torch.tensor([beginnings[0][:count]], device=self._device)
         self._body(input_ids=ids, past_key_values=self._cache, use_cache=True)
         self._cache.batch_repeat_interleave(len(self._rows))
         self._mask = torch.ones((len(self._rows), count), dtype=torch.long, device=self._device)

@@ -1,7 +1,8 @@
 """From prompts and notes to token ids, so that no text can ever become a control token.
 
-Control tokens come from the chat format alone. A note is tokenized piece by piece (`clinical.models.pieces`): a piece
-is a word, a number or a single sign, so "[/INST]" or "</s>" in a note are five and four pieces of plain text.
+Control tokens come from the chat format alone. A note is tokenized piece by piece
+(`clinical.models.pieces`): a piece is a word, a number or a single sign, so "[/INST]" or "</s>" in a note
+are five and four pieces of plain text.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ from typing import Any
 from clinical.models.chat import ChatFormat, Control, Segment
 from clinical.models.pieces import split_pieces
 
-# SentencePiece puts a blank before the first word of a text, others treat it in their own ways. So every stretch is
-# tokenized behind one of these and their tokens are cut off again; the first that does not melt into it is taken.
+# SentencePiece puts a blank before the first word of a text, others treat it in their own ways. So every
+# stretch is tokenized behind one of these and their tokens are cut off again; the first that does not melt
+# into it is taken.
 _ANCHORS = ("\n", "|", "0")
 
 
