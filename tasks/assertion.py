@@ -1,10 +1,11 @@
 """Assertion: is a finding there, absent, possible, past, conditional, or somebody else's?
 
-    "Denies chest pain; mother had a stroke. CT to rule out PE."   chest pain negated, stroke family, PE possible
+    "Denies chest pain. Mother had a stroke. CT to rule out PE."    negated, family, possible
 
-The algorithm is ConText, which grew from NegEx. A cue ("denies") reaches forward or backward over the findings of
-its sentence until a word that ends its reach ("but"); words that only look like a cue ("no change in") are
-skipped. The cues are in `assertion_cues.yaml`, which explains each group with a sentence of a note.
+The algorithm is ConText, which grew from NegEx. A cue ("denies") reaches forward or backward over the findings
+of its sentence until a word that ends its reach ("but"); words that only look like a cue ("no change in") are
+passed over. The cues stand in `assertion_cues.yaml`, each group with a sentence of a note that explains it.
+The section counts too: what stands under "Family history" is the family's.
 
     Chapman, Bridewell, Hanbury, Cooper, Buchanan. A simple algorithm for identifying negated findings and
     diseases in discharge summaries. J Biomed Inform 34 (2001) 301-310.
@@ -16,30 +17,29 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib import resources
 from itertools import product
-from typing import TYPE_CHECKING
+from typing import Any
 
 import yaml
 
 from clinical.documents.annotations import Assertion, AssertionStatus, Entity, Span
+from clinical.documents.sections import Section
+from clinical.documents.sentences import split_sentences
 
-if TYPE_CHECKING:
-    from clinical.documents.sections import Section
+__all__ = ["NOT_ASSESSED", "PRIORITY", "assess"]
 
-# What cannot be said to be absent or somebody else's: who the patient is, values, amounts, places and times only
-# qualify another mention; a gene is part of a result; the two histories are whole statements, denial included.
-# Any other label is assessed, labels of the user's own among them.
 NOT_ASSESSED = frozenset(
-    "Age Sex Background Anatomy Location Gene Result Size Descriptor Severity".split()
-    + "Dosage Frequency Route Date Duration History Family_history".split()
+    ["Age", "Sex", "Background", "Anatomy", "Location", "Gene", "Result", "Size", "Descriptor", "Severity"]
+    + ["Dosage", "Frequency", "Route", "Date", "Duration", "History", "Family_history"]
 )
+"""Labels without an assertion. Who the patient is, values, amounts, places and times qualify another mention and
+cannot be absent by themselves; a gene is part of a result; the two histories are whole statements, their denial
+included. Every other label is assessed, labels of the user's own among them."""
 
-# Several cues may reach one finding; the first of these decides. Absence first: "no family history of cancer" and
-# "denies a history of asthma" leave nothing to report. Then whose it is, then whether it is real at all, then when.
 PRIORITY: tuple[AssertionStatus, ...] = (
     "negated",
     "family",
@@ -48,11 +48,9 @@ PRIORITY: tuple[AssertionStatus, ...] = (
     "historical",
     "present",
 )
-
-
-# A question mark is a word of its own before a finding ("?pneumonia"), not after a question.
-_WORD = re.compile(r"\d+(?:[.,]\d+)*|[^\W\d]+(?:['’][^\W\d]+)?|(?<![\w)])\?|[^\w\s?]")
-_ALTERNATIVES = re.compile(r"\(([^()]*\|[^()]*)\)")
+"""Which status holds when several cues reach a finding. Absence comes first: "no family history of cancer" and
+"denies a history of asthma" leave nothing to report. Then whose it is ("mother with possible lupus"), then whether
+it is real at all ("if the suspected stroke recurs"), then when."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +59,8 @@ class Cue:
 
     status: str
     direction: str
-    max_words: int | None = None
-    not_for: frozenset[str] = frozenset()
+    max_words: int | None
+    not_for: frozenset[str]
 
 
 @dataclass(slots=True)
@@ -74,8 +72,16 @@ class _Node:
 
 
 @dataclass(frozen=True, slots=True)
-class _Reach:
-    """A cue at the words `first` to `end` of its sentence, reaching the words `low` to `high` (both exclusive)."""
+class _Cues:
+    """What `assertion_cues.yaml` says: the cues as a tree of words, and what a section's name or title means."""
+
+    tree: _Node
+    sections: Mapping[str, Cue]
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """A cue at the words `first` to `end` (exclusive) of a sentence; it reaches the words `low` to `high`."""
 
     cue: Cue
     first: int
@@ -92,11 +98,9 @@ def assess(
 ) -> list[Entity]:
     """Return the entities in the same order, each with its assertion; `None` where the label has none.
 
-    `sentences` are the half-open spans of the sentences in the order of the text; when missing, the text is split.
+    `sections` and `sentences` are in the order of the text; a text whose sentences are not given is split.
     """
     if sentences is None:
-        from clinical.documents.sentences import split_sentences
-
         sentences = split_sentences(text)
     starts = [start for start, _ in sentences]
 
@@ -107,24 +111,55 @@ def assess(
     assessed = []
     for entity in entities:
         assertion = None
-        if entity.label not in NOT_ASSESSED and sentences:
-            found = sentence(max(bisect_right(starts, entity.start) - 1, 0)).assertion(entity)
-            assertion = found or Assertion("present")
+        if entity.label not in NOT_ASSESSED:
+            found = (
+                sentence(max(bisect_right(starts, entity.start) - 1, 0)).assertion(entity) if starts else None
+            )
+            assertion = _with_section(text, entity, found, _section_at(sections, entity.start))
         assessed.append(replace(entity, assertion=assertion))
     return assessed
 
 
+def _with_section(text: str, entity: Entity, found: Assertion | None, section: Section | None) -> Assertion:
+    """Return what the words of the sentence and the section say together.
+
+    The section is overruled by a status of higher priority ("Family history: no cancer") and by words that speak
+    of the patient ("The patient herself has asthma"). Its cue is its title.
+    """
+    cue = None
+    if section is not None:
+        meanings = _cues().sections
+        cue = meanings.get(section.name or "") or meanings.get(section.title.lower())
+    if section is None or cue is None or entity.label in cue.not_for:
+        return found if found and found.status != "present" else Assertion("present")
+    if found and (found.status == "present" or PRIORITY.index(found.status) <= PRIORITY.index(cue.status)):
+        return found
+    start = text.index(section.title, section.start, section.end)
+    return Assertion(cue.status, Span(start, start + len(section.title), section.title))
+
+
+def _section_at(sections: Sequence[Section], offset: int) -> Section | None:
+    index = bisect_right(sections, offset, key=lambda section: section.start) - 1
+    return sections[index] if index >= 0 else None
+
+
+# --- one sentence ---
+
+# A question mark is a word in front of a finding ("?pneumonia"), not at the end of a question.
+_WORD = re.compile(r"\d+(?:[.,]\d+)*|[^\W\d]+(?:['’][^\W\d]+)?|(?<![\w)])\?|[^\w\s?]")
+
+
 class _Sentence:
-    """The words of a sentence and what each of its cues reaches."""
+    """The words of a sentence and the cues among them."""
 
     def __init__(self, text: str, start: int, end: int) -> None:
         self.text = text
-        found = list(_WORD.finditer(text, start, end))
-        self.starts = [word.start() for word in found]
-        self.ends = [word.end() for word in found]
-        # The end of the sentence reads like a full stop, for cues such as ": none .".
-        self.words = [*(word.group().lower().replace("’", "'") for word in found), "."]
-        self.reaches = _reaches(self.words)
+        words = list(_WORD.finditer(text, start, end))
+        self.starts = [word.start() for word in words]
+        self.ends = [word.end() for word in words]
+        # The end of a sentence reads like a full stop, for cues such as ": none .".
+        self.words = [*(word.group().lower().replace("’", "'") for word in words), "."]
+        self.found = _with_reach(self.words)
 
     def assertion(self, entity: Entity) -> Assertion | None:
         """Return what the cues that reach the entity say: the first in `PRIORITY`, of equal ones the nearest."""
@@ -132,100 +167,141 @@ class _Sentence:
         end = bisect_left(self.starts, entity.end)
         ranked = [
             (
-                PRIORITY.index(reach.cue.status),
-                max(first - reach.end, reach.first - end),
-                reach.first,
-                reach.end,
+                PRIORITY.index(found.cue.status),
+                max(first - found.end, found.first - end),
+                found.first,
+                found.end,
             )
-            for reach in self.reaches
-            if _touches(reach, first, end) and entity.label not in reach.cue.not_for
+            for found in self.found
+            if _reaches(found, first, end) and entity.label not in found.cue.not_for
         ]
         if not ranked:
             return None
         rank, _, cue_first, cue_end = min(ranked)
-        return Assertion(PRIORITY[rank], self._cue_span(cue_first, cue_end))
+        return Assertion(PRIORITY[rank], self._span(cue_first, cue_end))
 
-    def _cue_span(self, first: int, end: int) -> Span:
-        """Return the characters of a cue without the punctuation at its edges (": none." is "none")."""
-        words = [
-            index for index in range(first, min(end, len(self.starts))) if self.words[index][0].isalnum()
-        ]
-        if words:
-            first, end = words[0], words[-1] + 1
-        start, stop = self.starts[first], self.ends[end - 1]
+    def _span(self, first: int, end: int) -> Span:
+        """Return the characters of a cue without the punctuation at its edges: of ": none ." it is "none"."""
+        words = [index for index in range(first, end) if self.words[index][0].isalnum()] or range(first, end)
+        start, stop = self.starts[words[0]], self.ends[words[-1]]
         return Span(start, stop, self.text[start:stop])
 
 
-def _touches(reach: _Reach, first: int, end: int) -> bool:
-    """Return whether the entity at the words `first` to `end` is reached.
+def _reaches(found: _Found, first: int, end: int) -> bool:
+    """Return whether a cue reaches the entity at the words `first` to `end`.
 
-    An entity may begin with the cue ("no fever" as a whole); a cue in its middle says nothing about it.
+    An entity may begin with its cue ("no fever" as a whole), not where the cue belongs to the very next word
+    ("non-oliguric" is a finding). A cue in the middle of an entity says nothing about it.
     """
-    far = reach.cue.max_words
-    from_word = reach.end if far == 0 else reach.first
-    if reach.cue.direction != "backward" and from_word <= first < reach.high and end > reach.end:
-        return far is None or first - reach.end <= far
-    if reach.cue.direction != "forward" and reach.low <= first and end <= reach.first:
-        return far is None or reach.first - end <= far
-    return False
+    cue = found.cue
+    if cue.direction != "backward" and end > found.end and first < found.high:
+        begins_with_cue = found.first <= first < found.end and cue.max_words != 0
+        if begins_with_cue or (first >= found.end and _near(cue, first - found.end)):
+            return True
+    return (
+        cue.direction != "forward"
+        and found.low <= first
+        and end <= found.first
+        and _near(cue, found.first - end)
+    )
 
 
-def _reaches(words: Sequence[str]) -> list[_Reach]:
-    """Return the cues among the words of one sentence with what they reach."""
-    found = list(_find_cues(words))
-    reaches = []
-    for index, (cue, first, end) in enumerate(found):
-        if cue.status in ("stop", "ignore"):
-            continue
-        low = max((e for c, _, e in found[:index] if _stops(c, "backward")), default=0)
-        high = min((f for c, f, _ in found[index + 1 :] if _stops(c, "forward")), default=len(words))
-        reaches.append(_Reach(cue, first, end, low, high))
-    return reaches
+def _near(cue: Cue, words_between: int) -> bool:
+    return cue.max_words is None or words_between <= cue.max_words
+
+
+def _with_reach(words: Sequence[str]) -> list[_Found]:
+    """Return the cues among the words of one sentence, each with the words that it reaches."""
+    places = list(_find_cues(words))
+    reached = []
+    for index, (cue, first, end, limit) in enumerate(places):
+        if cue.status not in ("stop", "ignore"):
+            low = max((e for c, _, e, _ in places[:index] if _stops(c, "backward")), default=0)
+            later = (
+                f
+                for c, f, _, _ in places[index + 1 :]
+                if _stops(c, "forward") or _begins_anew(cue, c, words[f - 1])
+            )
+            reached.append(_Found(cue, first, end, low, min(limit, min(later, default=limit))))
+    return reached
 
 
 def _stops(cue: Cue, direction: str) -> bool:
     return cue.status == "stop" and cue.direction in (direction, "both")
 
 
-def _find_cues(words: Sequence[str]) -> Iterator[tuple[Cue, int, int]]:
-    """Yield each cue with its first word and the word after its last; the longest at a place, none inside another."""
-    tree = _cue_tree()
+def _begins_anew(cue: Cue, later: Cue, word_before: str) -> bool:
+    """Return whether a later cue begins a statement of its own: "no fever, possible pneumonia".
+
+    A past finding does not: it may go on with the list ("denies fever, history of clots, or cough").
+    """
+    own = later.status in ("possible", "family", "hypothetical") and later.status != cue.status
+    return own and later.direction != "backward" and word_before in (",", "and")
+
+
+def _find_cues(words: Sequence[str]) -> Iterator[tuple[Cue, int, int, int]]:
+    """Yield each cue with its first word, the word after its last, and the word that its reach may not pass.
+
+    The longest cue at a place counts, and none that lies inside another. A cue that begins a longer one to be
+    ignored still speaks of the words in that: in "no improvement in pain" the improvement is denied, not the pain.
+    """
+    tree = _cues().tree
     covered = 0
     for first in range(len(words)):
-        node, cue, end = tree, None, first
+        node, ended = tree, []
         for index in range(first, len(words)):
             following = node.next.get(words[index])
             if following is None:
                 break
             node = following
-            if node.cue:
-                cue, end = node.cue, index + 1
-        if cue and end > covered:
-            covered = end
-            yield cue, first, end
+            if node.cue is not None:
+                ended.append((node.cue, index + 1))
+        if not ended or ended[-1][1] <= covered:
+            continue
+        cue, covered = ended[-1]
+        if cue.status != "ignore":
+            yield cue, first, covered, len(words)
+        elif meant := [pair for pair in ended if pair[0].status not in ("ignore", "stop")]:
+            cue, end = meant[-1]
+            yield cue, first, end, covered
+
+
+# --- the cue list ---
+
+_ALTERNATIVES = re.compile(r"\(([^()]*\|[^()]*)\)")
 
 
 @cache
-def _cue_tree() -> _Node:
-    """Return the cues of the package as a tree of words, so that a text is walked once for all of them."""
-    table = resources.files("clinical.tasks").joinpath("assertion_cues.yaml").read_text(encoding="utf-8")
-    root = _Node()
-    for group in yaml.safe_load(table):
-        cue = Cue(
-            group["status"],
-            group.get("direction", "both"),
-            group.get("max_words"),
-            frozenset(group.get("not_for", ())),
-        )
-        for phrase in group["cues"]:
+def _cues() -> _Cues:
+    """Return the cue list of the package. Raises `ValueError` where it gives one phrase two meanings."""
+    text = resources.files("clinical.tasks").joinpath("assertion_cues.yaml").read_text(encoding="utf-8")
+    tree = _Node()
+    sections: dict[str, Cue] = {}
+    for group in yaml.safe_load(text):
+        cue = _cue(group)
+        sections.update(dict.fromkeys(group.get("sections", ()), cue))
+        for phrase in group.get("cues", ()):
             for plain in _spell_out(phrase):
-                node = root
-                for word in _WORD.findall(plain.lower()):
-                    node = node.next.setdefault(word, _Node())
-                if node.cue not in (None, cue):
-                    raise ValueError(f"assertion_cues.yaml: two meanings for {' '.join(plain.split())!r}")
-                node.cue = cue
-    return root
+                _plant(tree, plain, cue)
+    return _Cues(tree, sections)
+
+
+def _cue(group: Mapping[str, Any]) -> Cue:
+    return Cue(
+        group["status"],
+        group.get("direction", "both"),
+        group.get("max_words"),
+        frozenset(group.get("not_for", ())),
+    )
+
+
+def _plant(tree: _Node, phrase: str, cue: Cue) -> None:
+    node = tree
+    for word in _WORD.findall(phrase.lower()):
+        node = node.next.setdefault(word, _Node())
+    if node.cue not in (None, cue):
+        raise ValueError(f"assertion_cues.yaml: two meanings for {' '.join(phrase.split())!r}")
+    node.cue = cue
 
 
 def _spell_out(phrase: str) -> Iterator[str]:
