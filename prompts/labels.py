@@ -57,7 +57,9 @@ def _label(name: str, body: object, source: str) -> Label:
         raise UsageError(f"{source}: label {name} wants a definition, not {body!r}")
     unknown = set(body) - {"definition", "examples", "core"}
     if unknown:
-        raise UsageError(f"{source}: label {name} has unknown keys {sorted(unknown)}; known: definition, examples, core")
+        raise UsageError(
+            f"{source}: label {name} has unknown keys {sorted(unknown)}; known: definition, examples, core"
+        )
     return Label(
         name,
         str(body.get("definition") or name.replace("_", " ").lower()),
@@ -87,7 +89,9 @@ def from_file(path: Path) -> tuple[Label, ...]:
     known = {label.name: label for label in clinical_labels()}
     bare = {label.name.replace("_", " ").lower() for label in known.values()}
     return tuple(
-        known[label.name] if label.name in known and label.definition in bare and not label.examples else label
+        known[label.name]
+        if label.name in known and label.definition in bare and not label.examples
+        else label
         for label in parse(text, str(path))
     )
 

@@ -12,9 +12,8 @@ from the words around it; that part is the same for every system.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
-from pathlib import Path
-from typing import Protocol
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Protocol
 
 from clinical.documents.annotations import Entity, Extraction
 from clinical.documents.note import Note
@@ -26,16 +25,27 @@ from clinical.prompts.labels import Label, core_labels
 from clinical.tasks.abbreviations import expand_abbreviations
 from clinical.tasks.assertion import assess
 
+if TYPE_CHECKING:
+    from clinical.models.mistral_tagger import MistralTagger
+
 __all__ = ["SYSTEMS", "Recognizer", "extract", "load_recognizer"]
 
 SYSTEMS = ("light", "mistral", "scispacy")
+SMALL_MISTRAL = "clinical-tiny"
 
 
 class Recognizer(Protocol):
     """One way to find entities. `system` and `model` are printed with every result."""
 
-    system: str
-    model: str
+    @property
+    def system(self) -> str:
+        """The name of the system."""
+        ...
+
+    @property
+    def model(self) -> str:
+        """The name of the model within the system."""
+        ...
 
     def recognize(self, texts: Sequence[str], labels: Sequence[Label]) -> list[list[Entity]]:
         """Return the entities of each text, sorted by start, only of these labels; offsets count its code points.
@@ -77,7 +87,24 @@ def load_recognizer(
         raise UsageError("--scheme belongs to light and scispacy; tell mistral what to find by --labels-file")
     from clinical.models.mistral_tagger import MistralTagger
 
-    return MistralTagger.load(chosen, adapter, Path(prompt) if prompt else None)
+    return MistralRecognizer(MistralTagger.load(chosen or SMALL_MISTRAL, adapter, prompt))
+
+
+@dataclass(frozen=True)
+class MistralRecognizer:
+    """A language model as a `Recognizer`; it takes any label that has a definition."""
+
+    tagger: MistralTagger
+    system: str = "mistral"
+
+    @property
+    def model(self) -> str:
+        """The name of the model."""
+        return self.tagger.name
+
+    def recognize(self, texts: Sequence[str], labels: Sequence[Label]) -> list[list[Entity]]:
+        """Return the entities of each text; their spans cannot be anything but pieces of it."""
+        return self.tagger.tag(texts, labels)
 
 
 def extract(
@@ -117,7 +144,11 @@ def default_labels(recognizer: Recognizer) -> tuple[Label, ...]:
 
 
 def _above(entities: Sequence[Entity], threshold: float | None) -> list[Entity]:
-    return [entity for entity in entities if threshold is None or entity.score is None or entity.score >= threshold]
+    return [
+        entity
+        for entity in entities
+        if threshold is None or entity.score is None or entity.score >= threshold
+    ]
 
 
 def _complete(text: str, entities: Sequence[Entity], assertion: bool) -> list[Entity]:

@@ -44,10 +44,15 @@ def test_top_level_is_the_one_of_the_design() -> None:
 
 def test_importing_the_package_loads_nothing_heavy() -> None:
     code = "import clinical, sys; print(sorted({'numpy', 'torch', 'spacy', 'rich', 'transformers'} & set(sys.modules)))"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+    assert (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+        == "[]\n"
+    )
 
 
 def test_every_module_says_what_it_is_for() -> None:
     modules = [path for folder in ("clinical", *MAPPED) for path in (ROOT / folder).rglob("*.py")]
-    silent = [str(path) for path in modules if not path.read_text(encoding="utf-8").lstrip().startswith('"""')]
+    silent = [
+        str(path) for path in modules if not path.read_text(encoding="utf-8").lstrip().startswith('"""')
+    ]
     assert silent == []

@@ -12,7 +12,9 @@ from clinical.models.tag_decoding import best_path, spans
 
 def is_legal(path: tuple[int, ...]) -> bool:
     """An I tag (even, above 0) follows its own B (one less) or itself."""
-    return all(tag == 0 or tag % 2 == 1 or (i > 0 and path[i - 1] in (tag, tag - 1)) for i, tag in enumerate(path))
+    return all(
+        tag == 0 or tag % 2 == 1 or (i > 0 and path[i - 1] in (tag, tag - 1)) for i, tag in enumerate(path)
+    )
 
 
 @given(st.integers(0, 5), st.integers(1, 2), st.integers(0, 10_000))

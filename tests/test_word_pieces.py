@@ -8,12 +8,21 @@ from hypothesis import strategies as st
 from clinical.models.light_tagger import CONTEXT_PIECES, WINDOW_PIECES, windows
 from clinical.models.word_pieces import SHAPES, WordPieces, shape_of, split
 
-ODD_TEXT = st.text(st.sampled_from("aB7 .-\r\n\t\x00µ\u00a0é\u0301漢🙂א(/%"), max_size=80) | st.text(max_size=80)
+ODD_TEXT = st.text(st.sampled_from("aB7 .-\r\n\t\x00µ\u00a0é\u0301漢🙂א(/%"), max_size=80) | st.text(
+    max_size=80
+)
 
 
 @pytest.mark.parametrize(
     ("word", "shape"),
-    [("all", "lower"), ("ALL", "upper"), ("All", "capitalised"), ("A", "capitalised"), ("mRNA", "mixed"), ("12", "lower")],
+    [
+        ("all", "lower"),
+        ("ALL", "upper"),
+        ("All", "capitalised"),
+        ("A", "capitalised"),
+        ("mRNA", "mixed"),
+        ("12", "lower"),
+    ],
 )
 def test_the_way_a_word_is_written(word: str, shape: str) -> None:
     assert SHAPES[shape_of(word)] == shape
@@ -46,7 +55,9 @@ def test_windows_share_out_all_words_and_fit_the_encoder(piece_counts: list[int]
     ids = np.zeros(total, dtype=np.int64)
     words = WordPieces(ids, ids, starts, np.zeros((len(piece_counts), 2), dtype=np.int64))
     found = list(windows(words))
-    assert [word for first, last, _, _ in found for word in range(first, last)] == list(range(len(piece_counts)))
+    assert [word for first, last, _, _ in found for word in range(first, last)] == list(
+        range(len(piece_counts))
+    )
     ends = np.append(starts[1:], total)
     for first, last, left, right in found:
         assert right - left <= WINDOW_PIECES - 2

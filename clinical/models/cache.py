@@ -6,10 +6,14 @@ import os
 from pathlib import Path
 
 
+def root() -> Path:
+    """Return `$XDG_CACHE_HOME/clinical` (by default `~/.cache/clinical`); it need not exist."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "clinical"
+
+
 def folder(name: str) -> Path:
-    """Return `$XDG_CACHE_HOME/clinical/<name>` (or `~/.cache/…`), made with rights for its owner only."""
-    root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "clinical"
-    found = root / name
+    """Return a folder in the cache, made with rights for its owner only."""
+    found = root() / name
     found.mkdir(parents=True, exist_ok=True)
-    root.chmod(0o700)
+    root().chmod(0o700)
     return found

@@ -60,10 +60,12 @@ def merged_encoder(adapter: Path) -> BertModel:
     from peft import PeftModel
     from transformers import BertModel
 
-    base = BertModel.from_pretrained(minilm.folder(), add_pooling_layer=False, dtype=torch.float32)
-    widen_shapes(base)
-    merged: BertModel = PeftModel.from_pretrained(base, adapter).float().merge_and_unload()
-    return merged.eval()
+    with _quiet():
+        base = BertModel.from_pretrained(minilm.folder(), add_pooling_layer=False, dtype=torch.float32)
+        widen_shapes(base)
+        merged: BertModel = PeftModel.from_pretrained(base, adapter).float().merge_and_unload()
+    merged.eval()
+    return merged
 
 
 def widen_shapes(base: BertModel) -> None:
@@ -110,13 +112,20 @@ def _quantize(source: Path, target: Path) -> None:
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     quantize_dynamic(
-        source, target, weight_type=QuantType.QInt8, per_channel=True, extra_options={"MatMulConstBOnly": True}
+        source,
+        target,
+        weight_type=QuantType.QInt8,
+        per_channel=True,
+        extra_options={"MatMulConstBOnly": True},
     )
 
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep the exporters' remarks off the user's terminal; their errors still come."""
+    """Keep the libraries' remarks and bars off the user's terminal; their errors still come."""
+    from transformers.utils.logging import disable_progress_bar
+
+    disable_progress_bar()
     logging.disable(logging.WARNING)
     try:
         with warnings.catch_warnings():

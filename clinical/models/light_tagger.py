@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 WINDOW_PIECES = 128
 CONTEXT_PIECES = 12
-_START, _END = 101, 102  # [CLS] and [SEP] of MiniLM's vocabulary
+START_ID, END_ID = 101, 102  # [CLS] and [SEP] of MiniLM's vocabulary
 
 SHIPPED = "light-ner"
 
@@ -131,7 +131,11 @@ class LightTagger:
         """Return the encoder's state at the first piece of each word, shape (words, 384)."""
         rows = [
             self._encoder.run(
-                None, {"ids": _framed(words.ids[left:right], _START, _END), "shapes": _framed(words.shapes[left:right])}
+                None,
+                {
+                    "ids": _framed(words.ids[left:right], START_ID, END_ID),
+                    "shapes": _framed(words.shapes[left:right]),
+                },
             )[0][0, words.word_starts[first:last] - left + 1]
             for first, last, left, right in windows(words)
         ]
@@ -142,7 +146,9 @@ def shipped_folder() -> Path:
     """Return the folder of the tagger that comes with the package."""
     found = Path(str(resources.files("clinical.models"))) / "weights" / SHIPPED
     if not found.is_dir():
-        raise ClinicalError("the light tagger's weights are missing from this installation; reinstall clinical")
+        raise ClinicalError(
+            "the light tagger's weights are missing from this installation; reinstall clinical"
+        )
     return found
 
 
