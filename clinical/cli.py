@@ -21,7 +21,7 @@ import click
 from clinical.errors import ClinicalError, UsageError
 from clinical.version import __version__
 
-COMMANDS = ("ner", "compare", "models", "corpora", "doctor", "completion")
+COMMANDS = ("ner", "evaluate", "models", "corpora", "doctor", "completion")
 """In the order of the help page."""
 
 
@@ -44,17 +44,19 @@ class LazyGroup(click.Group):
         try:
             return super().invoke(ctx)
         except ClinicalError as error:
-            raise _one_line(str(error), 2 if isinstance(error, UsageError) else 1) from error
+            raise (_WrongCall if isinstance(error, UsageError) else click.ClickException)(
+                str(error)
+            ) from error
         except KeyboardInterrupt as interrupt:
             # A batch that can be taken up again says so in the text of the interrupt.
             click.echo(f"\n{interrupt}" if str(interrupt) else "\nInterrupted.", err=True)
             ctx.exit(130)
 
 
-def _one_line(message: str, exit_code: int) -> click.ClickException:
-    shown = click.ClickException(message)
-    shown.exit_code = exit_code
-    return shown
+class _WrongCall(click.ClickException):
+    """Shown as one line, `Error: …`, like its parent."""
+
+    exit_code = 2
 
 
 @click.group(

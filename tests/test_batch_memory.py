@@ -36,7 +36,7 @@ def test_ten_thousand_documents_are_never_held_at_once(
             yield note
 
     job = FakeJob(batch_size=16)
-    quiet = PlainProgress(None, float("inf"))
+    quiet = PlainProgress(None)
     assert run(job, notes(), tmp_path, quiet) == Tally(done=COUNT)
     gc.collect()
     assert most <= MOST_NOTES_AT_ONCE

@@ -32,7 +32,7 @@ def go(
     workers: int = 1,
     force: bool = False,
 ) -> Tally:
-    quiet = PlainProgress(None, float("inf"))
+    quiet = PlainProgress(None)
     return run(job or FakeJob(), documents, out, quiet, workers=workers, force=force)
 
 
@@ -68,7 +68,7 @@ def test_manifest_says_what_was_done(tmp_path: Path, capsys: pytest.CaptureFixtu
         "sha256": note("a.txt").sha256,
         "counts": {"words": 2},
     }
-    assert capsys.readouterr().err == "with fake, model capitals\nfailed: in/b.pdf: encrypted\n"
+    assert capsys.readouterr().err == "using fake, model capitals\nfailed: in/b.pdf: encrypted\n"
 
 
 def test_second_run_skips_what_is_done(tmp_path: Path) -> None:

@@ -48,7 +48,10 @@ class Processor(Protocol):
 class Job(Protocol):
     """A task with its settings, before any model is loaded; it can be pickled."""
 
-    batch_size: int
+    @property
+    def batch_size(self) -> int:
+        """Return how many notes are processed at once."""
+        ...
 
     def settings(self) -> Mapping[str, Any]:
         """Return what changes an output, as JSON can hold it."""

@@ -68,15 +68,23 @@ class Progress(Protocol):
         """Show how far the run is."""
         ...
 
+    def tell(self, line: str) -> None:
+        """Print a line that is good to know; with `quiet` it is not printed."""
+        ...
+
     def say(self, line: str) -> None:
-        """Print a line that stays."""
+        """Print a line that must be seen, such as a failure."""
         ...
 
 
-def progress(total: int | None, *, quiet: bool = False) -> Progress:
-    """Return what fits stderr: a bar on a terminal, else lines; with `quiet` only what must be said."""
-    if quiet:
-        return PlainProgress(total, float("inf"))
+def progress(total: int | None, *, quiet: bool = False, moving: bool = True) -> Progress:
+    """Return what fits stderr: a bar on a terminal, else lines.
+
+    Without `moving` it shows no progress, for results that go to the same terminal; with `quiet` it says only
+    what must be said.
+    """
+    if quiet or not moving:
+        return PlainProgress(total, quiet=quiet, moving=False)
     if sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
         return _bar(total)
     return PlainProgress(total)
@@ -85,9 +93,10 @@ def progress(total: int | None, *, quiet: bool = False) -> Progress:
 class PlainProgress:
     """A line every few seconds, for logs."""
 
-    def __init__(self, total: int | None, seconds_between: float = SECONDS_BETWEEN_LINES) -> None:
+    def __init__(self, total: int | None, *, quiet: bool = False, moving: bool = True) -> None:
         self._total = total
-        self._seconds_between = seconds_between
+        self._quiet = quiet
+        self._moving = moving
 
     def __enter__(self) -> PlainProgress:
         self._started = self._shown = time.monotonic()
@@ -101,10 +110,15 @@ class PlainProgress:
     def update(self, tally: Tally) -> None:
         """Print a line when the last one is old enough."""
         now = time.monotonic()
-        if now - self._shown >= self._seconds_between:
+        if self._moving and now - self._shown >= SECONDS_BETWEEN_LINES:
             self._shown = now
             of = "" if self._total is None else f" of {self._total}"
-            self.say(f"{tally.seen}{of} documents, {pace(tally, self._total, now - self._started)}")
+            self.tell(f"{tally.seen}{of} documents, {pace(tally, self._total, now - self._started)}")
+
+    def tell(self, line: str) -> None:
+        """Print a line on stderr, unless quiet."""
+        if not self._quiet:
+            self.say(line)
 
     def say(self, line: str) -> None:
         """Print a line on stderr."""
@@ -140,6 +154,10 @@ def _bar(total: int | None) -> Progress:
             """Move the bar."""
             words = pace(tally, total, time.monotonic() - self._started)
             self._rich.update(self._task, completed=tally.seen, pace=words)
+
+        def tell(self, line: str) -> None:
+            """Print a line above the bar."""
+            self.say(line)
 
         def say(self, line: str) -> None:
             """Print a line above the bar."""

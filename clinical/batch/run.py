@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from clinical.batch.job import Failure, Job
+from clinical.batch.job import Failure, Job, Result, attempt
 from clinical.batch.manifest import Manifest
 from clinical.batch.naming import Names
 from clinical.batch.progress import Progress, Tally
@@ -34,12 +35,44 @@ def run(
         try:
             with Workers(job, workers, progress.say) as pool:
                 identity = pool.identity()
-                progress.say(f"with {identity['system']}, model {identity['model']}")
+                progress.tell(used(identity))
                 manifest.begin({**job.settings(), **identity})
                 _Run(manifest, progress, tally, force).process(documents, pool, job.batch_size)
         except KeyboardInterrupt:
             raise KeyboardInterrupt(f"Interrupted: {tally}. The same command goes on from here.") from None
     return tally
+
+
+def used(identity: Mapping[str, Any]) -> str:
+    """Return the line that says what does the work."""
+    return f"using {identity['system']}, model {identity['model']}"
+
+
+def in_process(
+    process: Callable[[Sequence[Note]], list[Result]],
+    documents: Iterable[Note | DocumentError],
+    batch_size: int,
+) -> Iterator[tuple[Note, Result] | DocumentError]:
+    """Yield the result of each document in their order, or why there is none, without other processes."""
+    batch: list[Note] = []
+    for document in documents:
+        if isinstance(document, Note):
+            batch.append(document)
+            if len(batch) < batch_size:
+                continue
+        yield from _attempted(process, batch)
+        batch = []
+        if isinstance(document, DocumentError):
+            yield document
+    yield from _attempted(process, batch)
+
+
+def _attempted(
+    process: Callable[[Sequence[Note]], list[Result]], batch: Sequence[Note]
+) -> Iterator[tuple[Note, Result] | DocumentError]:
+    outcomes = attempt(process, batch) if batch else []
+    for note, outcome in zip(batch, outcomes, strict=True):
+        yield DocumentError(note.id, outcome.reason) if isinstance(outcome, Failure) else (note, outcome)
 
 
 class _Run:

@@ -142,13 +142,18 @@ def _ctrl_c_held_back() -> Iterator[None]:
 
 
 class Workers:
-    """A pool of workers for one job; use it in a `with`. `say` takes lines for the user."""
+    """A pool of workers for one job; use it in a `with`. `say` takes lines for the user.
+
+    It starts with one: what that one prepares, the others find, and a job that cannot be loaded fails once.
+    """
 
     def __init__(self, job: Job, count: int, say: Callable[[str], None]) -> None:
         self._job = job
+        self._count = count
         self._one_thread = count > 1
         self._say = say
-        self._workers = [_Worker(job, self._one_thread) for _ in range(count)]
+        self._workers: list[_Worker] = []
+        self._start_one()
         self._batches: Iterator[Batch] = iter(())
         self._read_ahead: Batch = ()
         self._retries: deque[Batch] = deque()
@@ -170,6 +175,9 @@ class Workers:
         for worker in self._workers:
             worker.end()
 
+    def _start_one(self) -> None:
+        self._workers.append(_Worker(self._job, self._one_thread))
+
     def identity(self) -> Mapping[str, Any]:
         """Return what does the work, as soon as one worker has loaded it.
 
@@ -188,6 +196,8 @@ class Workers:
             self._feed()
             # Reading a document may take long, so the next one is read while the workers are busy.
             self._read_ahead = self._read_ahead or next(self._batches, ())
+            while self._read_ahead and len(self._workers) < self._count:
+                self._start_one()
             if not (self._read_ahead or self._retries or any(worker.batch for worker in self._workers)):
                 return
             for worker, message in self._messages():
@@ -237,11 +247,12 @@ class Workers:
         else:
             self._failed_loads += 1
         if self._failed_loads and self._workers:
-            self._say(f"a worker died while loading ({how}); going on with {len(self._workers)}")
+            self._count = len(self._workers)
+            self._say(f"a worker died while loading ({how}); going on with {self._count}")
             return []
         if self._failed_loads > 1 or self._deaths_in_a_row > MOST_DEATHS_IN_A_ROW:
             raise ClinicalError(f"the workers keep dying ({how}); a smaller model or fewer --workers may fit")
-        self._workers.append(_Worker(self._job, self._one_thread))
+        self._start_one()
         given_up = [note for note in worker.batch if not self._retry(note)]
         return [(note, Failure(f"its worker process died twice ({how})")) for note in given_up]
 
