@@ -66,6 +66,7 @@ class _Heading:
     colon: bool = True
     dash: bool = False
     glued: bool = False
+    in_prose: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +178,9 @@ def _name(heading: _Heading, text: str, current: str | None, soap: bool, shouted
     title = heading.title
     rules = _rules()
     if len(title) == 1:
-        return SOAP.get(title) if soap and heading.at_line_start and not heading.numbered else None
+        # "P: 80" is a pulse, "P: 1. Rest" a plan.
+        is_letter = soap and heading.at_line_start and not _VALUE.match(text, heading.body_start)
+        return SOAP.get(title) if is_letter else None
     plain = _plain(title)
     if plain in rules.examination_parts:
         return "physical_examination" if current in ("vital_signs", "objective") and heading.colon else None
@@ -195,9 +198,9 @@ def _fits_known(heading: _Heading, current: str | None) -> bool:
         return not (heading.numbered and current in _rules().absorbing and len(heading.title) < 5)
     if heading.numbered:
         return current not in _rules().absorbing
-    if heading.at_line_start:
-        return heading.colon or heading.title[0].isupper()
-    return heading.title[0].isupper()
+    if heading.title.lower().startswith(("the ", "this ")):
+        return False  # "The plan: rest" is said, not titled
+    return heading.title[0].isupper() or (heading.at_line_start and heading.colon)
 
 
 def _fits_unknown(heading: _Heading, text: str, current: str | None, shouted: bool) -> bool:
@@ -205,7 +208,9 @@ def _fits_unknown(heading: _Heading, text: str, current: str | None, shouted: bo
     title = heading.title
     if heading.marked:
         return heading.alone
-    if heading.numbered or heading.dash or heading.glued or len(title) > 60 or len(title.split()) > 7:
+    if heading.numbered or heading.dash or heading.glued or heading.in_prose:
+        return False
+    if len(title) > 60 or len(title.split()) > 7:
         return False
     if not title.isupper() or not (" " in title or len(title) >= 6) or title[-1].isdigit():
         return False
@@ -220,15 +225,16 @@ def _fits_unknown(heading: _Heading, text: str, current: str | None, shouted: bo
 
 SOAP = {"S": "subjective", "O": "objective", "A": "assessment", "P": "plan"}
 
-_SOAP_LETTER = re.compile(r"^[ \t]*([SOAP])[ \t]*[:)-](?![ \t]*\d)", re.MULTILINE)
+_SOAP_LETTER = re.compile(r"^[ \t]*([SOAP])[ \t]*:", re.MULTILINE)
+_VALUE = re.compile(r"\d++(?![.)]\s)")
 _LINE = re.compile(r"[^\r\n\f\v\x85\u2028\u2029]+")
 _LINE_START = re.compile(
     r"""[ \t\xa0\ufeff]*
     (?P<mark>\#{1,6}[ \t]+|\*\*|__)?
     (?P<number>\d{1,2}[.)][ \t]*|(?:[IVX]{1,4}|[A-Z])[.)][ \t]+)?
-    (?P<title>[A-Za-z](?:[^\r\n:,]|,(?=[ ])){0,79}?)
+    (?P<title>[A-Za-z](?:[^\r\n:,.;!?]|,(?=[ ])|\.(?![ \t])){0,79}?)
     [ \t\xa0]*
-    (?:(?P<colon>:|(?P<dash>[ ][-–—](?=[ ])))(?:\*\*|__)?|(?:\*\*|__|[ \t]*\#+)?[ \t]*$)
+    (?:(?P<colon>:|(?P<dash>[ ][-–—](?=[ ])(?![^:a-z]*:)))(?:\*\*|__)?|(?:\*\*|__|[ \t]*\#+)?[ \t]*$)
     """,
     re.VERBOSE,
 )
@@ -243,7 +249,7 @@ _AFTER_COLON = re.compile(r"[ \t\xa0]*(?:,[ \t]*)*(?:\r\n|[\r\n])?[ \t]*")
 
 
 def _is_soap(text: str) -> bool:
-    """Whether lines begin with at least three of S, O, A, P: a lone "P: 80" is a pulse."""
+    """Whether lines begin with at least three of S, O, A, P: one alone says nothing."""
     return len(set(_SOAP_LETTER.findall(text))) >= 3
 
 
@@ -254,7 +260,7 @@ def _is_in_capitals(text: str) -> bool:
 
 def _headings(text: str) -> Iterator[_Heading]:
     """Yield the places that look like headings, in order of their start, none inside another."""
-    previous_end = 0
+    previous_end = previous_length = 0
     for line in _LINE.finditer(text):
         start, end = line.span()
         words = line.group()
@@ -262,16 +268,18 @@ def _headings(text: str) -> Iterator[_Heading]:
             continue
         gap = text[previous_end:start]
         after_blank = previous_end == 0 or gap.count("\n") > 1 or gap.count("\r") > 1 or "\f" in gap
-        first = _heading_at_line_start(text, start, words, after_blank, previous_end == 0)
+        # A line that goes on with a sentence, "in 40\nPATIENTS: ...", is no heading unless it is a known one.
+        in_prose = not after_blank and previous_length > 50 and text[previous_end - 1] not in ".!?:;,"
+        first = _heading_at_line_start(text, start, words, after_blank, previous_end == 0, in_prose)
         if first is not None:
             yield first
         if ":" in words:
             yield from _headings_inside_line(text, start, words, first.body_start if first else start)
-        previous_end = end
+        previous_end, previous_length = end, end - start
 
 
 def _heading_at_line_start(
-    text: str, start: int, line: str, after_blank: bool, first_line: bool
+    text: str, start: int, line: str, after_blank: bool, first_line: bool, in_prose: bool
 ) -> _Heading | None:
     found = _LINE_START.match(line)
     if found is None:
@@ -294,6 +302,7 @@ def _heading_at_line_start(
         first_line=first_line,
         colon=found["colon"] is not None,
         dash=found["dash"] is not None,
+        in_prose=in_prose,
     )
 
 
