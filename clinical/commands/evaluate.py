@@ -62,7 +62,14 @@ def evaluate() -> None:
     multiple=True,
     help="Ask for a label too and count it as another, when the gold standard does not keep them apart.",
 )
-@click.option("--context-sentences", type=click.IntRange(min=1), default=8, show_default=True)
+@click.option(
+    "--context-sentences",
+    metavar="N",
+    type=click.IntRange(min=1),
+    default=8,
+    show_default=True,
+    help="How many sentences of a sentence corpus a system reads at once.",
+)
 @click.option("--detokenize", is_flag=True, help="Write blank-separated tokens of a corpus as a note would.")
 @click.option("--limit", metavar="N", type=click.IntRange(min=1), help="Only the first N records.")
 @click.option("--per-label", is_flag=True, help="Show each label in the table.")

@@ -58,6 +58,7 @@ def _system(measurement: Measurement) -> dict[str, Any]:
         "system": measurement.system,
         "model": measurement.model,
         "words_per_second": round(measurement.words_per_second, 1),
+        "words_per_cpu_second": round(measurement.words_per_cpu_second, 1),
     }
     for way in WAYS:
         interval = measurement.f1_interval(way)
@@ -142,7 +143,7 @@ def _scores(evaluation: Evaluation) -> Iterator[Sequence[str]]:
 
 
 def _behaviour(evaluation: Evaluation) -> Iterator[Sequence[str]]:
-    yield "system", "model", "recall of seen", "of unseen", "words/s"
+    yield "system", "model", "recall of seen", "of unseen", "words/s", "words/CPU s"
     for measurement in evaluation.measurements:
         seen = measurement.seen
         yield (
@@ -151,6 +152,7 @@ def _behaviour(evaluation: Evaluation) -> Iterator[Sequence[str]]:
             f"{percent(seen.seen.recall)} of {seen.seen.gold:,}" if seen else "-",
             f"{percent(seen.unseen.recall)} of {seen.unseen.gold:,}" if seen else "-",
             f"{measurement.words_per_second:,.0f}",
+            f"{measurement.words_per_cpu_second:,.0f}",
         )
 
 
