@@ -28,7 +28,7 @@ from clinical.corpora.typography import detokenize
 from clinical.documents.annotations import Entity
 from clinical.errors import UsageError
 from clinical.finetune.provenance import provenance
-from clinical.models.spacy_baseline import SpacyBaseline, load_pipeline, shipped_name
+from clinical.models.spacy_baseline import SCHEMES, SpacyBaseline, load_pipeline, shipped_name
 from clinical.prompts.labels import Label
 
 if TYPE_CHECKING:
@@ -94,10 +94,10 @@ class Score:
         return f"P {precision:.2f}  R {recall:.2f}  F1 {self.f1:.2f}"
 
 
-def read_recipe() -> Recipe:
-    """Return the settings of `recipes/spacy_baseline.yaml`."""
-    text = resources.files("clinical.finetune").joinpath("recipes", "spacy_baseline.yaml").read_text("utf-8")
-    table = yaml.safe_load(text)
+def read_recipe(file: Path | None = None) -> Recipe:
+    """Return the settings of a recipe, by default of `recipes/spacy_baseline.yaml`."""
+    recipe = file or resources.files("clinical.finetune").joinpath("recipes", "spacy_baseline.yaml")
+    table = yaml.safe_load(recipe.read_text(encoding="utf-8"))
     schemes = {
         name: Scheme(**{**row, "splits": tuple(row["splits"])}) for name, row in table.pop("schemes").items()
     }
@@ -391,12 +391,13 @@ def sha256(path: Path) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Train one pipeline and write it with its card; returns the exit code."""
-    recipe = read_recipe()
     parser = argparse.ArgumentParser(description="Train the spaCy baseline for one scheme.")
-    parser.add_argument("scheme", help=f"one of: {', '.join(recipe.schemes)}")
+    parser.add_argument("scheme", help=f"one of: {', '.join(SCHEMES)}")
     parser.add_argument("--out", type=Path, help="folder to write (default: out/scispacy-SCHEME)")
+    parser.add_argument("--recipe", type=Path, help="another recipe (default: the package's own)")
     parser.add_argument("--judge", action="store_true", help="score the split that judges, once, at the end")
     options = parser.parse_args(arguments)
+    recipe = read_recipe(options.recipe)
     if options.scheme not in recipe.schemes:
         raise UsageError(f"no scheme {options.scheme!r}; available: {', '.join(recipe.schemes)}")
     folder = options.out or Path("out", shipped_name(options.scheme))

@@ -67,8 +67,9 @@ OFFICIAL_FOR_SCHEME = {"bc5cdr": "en_ner_bc5cdr_md"}
 # NER needs no tags and lemmas. The parser stays: an entity never crosses a sentence end that it has found.
 NOT_NEEDED = ("tagger", "attribute_ruler", "lemmatizer")
 
-# spaCy refuses a text above 1,000,000 characters, and its network takes about 1 GB for every 100,000.
-PIECE_CHARACTERS = 20_000
+# spaCy refuses a text above 1,000,000 characters; its network takes 1 GB and more for every 100,000, and its
+# tokenizer takes time by the square of a stretch of marks without blanks ("()()()…").
+PIECE_CHARACTERS = 5_000
 BATCH_PIECES = 32
 
 
