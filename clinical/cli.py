@@ -21,7 +21,7 @@ import click
 from clinical.errors import ClinicalError, UsageError
 from clinical.version import __version__
 
-COMMANDS = ("ner", "evaluate", "models", "corpora", "doctor", "completion")
+COMMANDS = ("ner", "compare", "evaluate", "models", "corpora", "doctor", "completion")
 """In the order of the help page."""
 
 

@@ -9,16 +9,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from clinical.commands.options import Name, formats, systems
+from clinical.commands.options import Name, formats, read_documents, standard_input, systems
 from clinical.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from clinical.batch.ner import NerJob
     from clinical.batch.progress import Tally
-    from clinical.documents.note import Note
-    from clinical.errors import DocumentError
     from clinical.prompts.labels import Label
 
 BATCH_SIZE = 8
@@ -129,7 +125,7 @@ def ner(
         format=format_ or ("table" if to_terminal else "jsonl"),
         batch_size=batch_size or (1 if to_terminal else BATCH_SIZE),
     )
-    sources = paths or _standard_input()
+    sources = paths or standard_input()
     if output is None:
         if workers > 1 or force:
             raise UsageError("--workers and --force go with -o; give a folder for the results")
@@ -156,14 +152,6 @@ def _labels(names: str | None, file: Path | None) -> tuple[Label, ...] | None:
     return chosen
 
 
-def _standard_input() -> tuple[str, ...]:
-    if sys.stdin is None or sys.stdin.isatty():
-        raise UsageError(
-            "nothing to read; give a file, a folder, records (.jsonl, .csv), or - and pipe text in"
-        )
-    return ("-",)
-
-
 def _check_output(output: Path, sources: tuple[str, ...]) -> None:
     """Refuse what cannot be a folder, and a folder whose results would be read as documents the next time."""
     if output.suffix.lower() in FILE_ENDINGS and not output.is_dir():
@@ -177,15 +165,6 @@ def _check_output(output: Path, sources: tuple[str, ...]) -> None:
             raise UsageError(f"-o {output} lies in the folder that is read, {source}; choose one beside it")
 
 
-def _documents(
-    sources: tuple[str, ...], max_bytes: int | None
-) -> tuple[Iterator[Note | DocumentError], int | None]:
-    """Return the documents, which are read as they are asked for, and how many there are."""
-    from clinical.documents.reading import MAX_BYTES, count, read
-
-    return read(sources, stdin=sys.stdin.buffer, max_bytes=max_bytes or MAX_BYTES), count(sources)
-
-
 def _print(job: NerJob, sources: tuple[str, ...], max_bytes: int | None, quiet: bool) -> Tally:
     """Write all results to standard output."""
     from clinical.batch.progress import Tally, progress
@@ -197,7 +176,7 @@ def _print(job: NerJob, sources: tuple[str, ...], max_bytes: int | None, quiet: 
         raise UsageError(
             f"{job.format} is not text; send it to a file (> notes.spacy) or give a folder with -o"
         )
-    documents, total = _documents(sources, max_bytes)
+    documents, total = read_documents(sources, max_bytes)
     tally = Tally()
     processor = job.load()
     with progress(total, quiet=quiet, moving=not sys.stdout.isatty()) as shown:
@@ -229,7 +208,7 @@ def _write(
     from clinical.batch.progress import progress
     from clinical.batch.run import run
 
-    documents, total = _documents(sources, max_bytes)
+    documents, total = read_documents(sources, max_bytes)
     shown = progress(total, quiet=quiet)
     tally = run(job, documents, output, shown, workers=workers, force=force)
     shown.tell(f"{tally}; results and {output / 'manifest.jsonl'}")

@@ -1,13 +1,20 @@
-"""What the options of several commands share: names whose choices are looked up only when they are needed."""
+"""What several commands share: documents as arguments, and names whose choices are looked up when needed."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Sequence
-from typing import Any
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.shell_completion import CompletionItem
+
+from clinical.errors import UsageError
+
+if TYPE_CHECKING:
+    from clinical.documents.note import Note
+    from clinical.errors import DocumentError
 
 
 class Name(click.ParamType[str]):
@@ -47,3 +54,21 @@ def systems() -> Sequence[str]:
     from clinical.tasks.ner import SYSTEMS
 
     return SYSTEMS
+
+
+def standard_input() -> tuple[str, ...]:
+    """Return what stands for no PATH: text that is piped in. Raises `UsageError` when there is none."""
+    if sys.stdin is None or sys.stdin.isatty():
+        raise UsageError(
+            "nothing to read; give a file, a folder, records (.jsonl, .csv), or - and pipe text in"
+        )
+    return ("-",)
+
+
+def read_documents(
+    sources: tuple[str, ...], max_bytes: int | None
+) -> tuple[Iterator[Note | DocumentError], int | None]:
+    """Return the documents, which are read as they are asked for, and how many there are."""
+    from clinical.documents.reading import MAX_BYTES, count, read
+
+    return read(sources, stdin=sys.stdin.buffer, max_bytes=max_bytes or MAX_BYTES), count(sources)
