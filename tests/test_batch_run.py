@@ -209,7 +209,7 @@ def test_a_name_that_cannot_be_written_fails_alone(tmp_path: Path) -> None:
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 def test_a_folder_that_may_not_be_written_is_named(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
-    with pytest.raises(ClinicalError, match="cannot write to .*Permission denied"):
+    with pytest.raises(ClinicalError, match=r"cannot write to .*Permission denied"):
         go(tmp_path / "out", [note("a.txt")])
 
 

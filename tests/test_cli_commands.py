@@ -180,8 +180,9 @@ def test_a_reader_that_leaves_early_is_no_error() -> None:
 
 def test_ctrl_c_anywhere_is_130(tmp_path: Path) -> None:
     code = (
-        "import time, clinical.commands.doctor as d; d.doctor.callback = lambda **_: (print('up', flush=True), time.sleep(60));"
-        "from clinical.cli import main; import sys; sys.argv[1:] = ['doctor']; main()"
+        "import sys, time, clinical.commands.doctor as module;"
+        "module.doctor.callback = lambda **_: (print('up', flush=True), time.sleep(60));"
+        "from clinical.cli import main; sys.argv[1:] = ['doctor']; main()"
     )
     process = subprocess.Popen(
         [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True

@@ -52,7 +52,7 @@ def test_the_environment_goes_before_the_setting(monkeypatch: pytest.MonkeyPatch
 def test_spoiled_settings_are_one_line(spoiled: str) -> None:
     settings_file().parent.mkdir(parents=True)
     settings_file().write_text(spoiled)
-    with pytest.raises(ClinicalError, match="mend or delete the file"):
+    with pytest.raises(ClinicalError, match="mend or delete it"):
         chosen_model()
 
 

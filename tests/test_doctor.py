@@ -111,7 +111,7 @@ def test_spoiled_settings_are_reported(monkeypatch: pytest.MonkeyPatch, tmp_path
     (tmp_path / "clinical" / "settings.json").write_text("{")
     code, found = report()
     assert code == 1
-    assert "mend or delete the file" in found["chosen model"]["detail"]
+    assert "mend or delete it" in found["chosen model"]["detail"]
 
 
 @pytest.mark.usefixtures("sound")

@@ -60,12 +60,10 @@ def _read() -> dict[str, object]:
     file = settings_file()
     try:
         settings = json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return {}
     except (OSError, ValueError) as error:
-        raise ClinicalError(
-            f"cannot read the settings in {file}: {error}; mend or delete the file"
-        ) from error
+        raise ClinicalError(f"cannot read the settings in {file}; mend or delete it ({error})") from error
     if not isinstance(settings, dict):
-        raise ClinicalError(f"the settings in {file} are not an object; mend or delete the file")
+        raise ClinicalError(f"the settings in {file} are not an object; mend or delete it")
     return settings
