@@ -3,6 +3,7 @@
 import gzip
 import json
 import re
+import subprocess
 import sys
 from importlib import resources
 from pathlib import Path
@@ -227,6 +228,19 @@ def test_an_installed_official_model_comes_first_and_its_labels_are_ours(officia
 def test_an_unpacked_official_model_is_known_by_its_inside(official: str, tmp_path: Path) -> None:
     recognizer = SpacyBaseline.load(str(tmp_path / official / f"{official}-0.5.4"), "clinical")
     assert recognizer.labels == ("Disease", "Medication")
+
+
+def test_loading_a_pipeline_leaves_torch_alone(trained: Path) -> None:
+    program = """
+import sys
+from clinical.models.spacy_baseline import load_pipeline
+load_pipeline(sys.argv[1])
+print("torch" in sys.modules)
+import torch
+print(torch.ones(1).item())
+"""
+    run = subprocess.run([sys.executable, "-c", program, trained], capture_output=True, text=True, check=True)
+    assert (run.stdout, run.stderr) == ("False\n1.0\n", "")
 
 
 def test_official_labels_are_of_the_label_set() -> None:

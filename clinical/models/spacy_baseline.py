@@ -11,8 +11,10 @@ not scispaCy's models: those are packages of their own, found by name when the u
 from __future__ import annotations
 
 import re
+import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from importlib import metadata, resources
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -180,12 +182,29 @@ def installed_official_models() -> tuple[str, ...]:
 
 def load_pipeline(source: str | Path) -> Language:
     """Return the spaCy pipeline of an installed package or a folder, without what NER does not need."""
-    import spacy
+    with nullcontext() if "scibert" in str(source) else torch_hidden():
+        import spacy
 
     with warnings.catch_warnings():
         # One of scispaCy's suffix rules holds "[[", which Python's `re` remarks on each time it is compiled.
         warnings.simplefilter("ignore", FutureWarning)
         return spacy.load(source, exclude=list(NOT_NEEDED))
+
+
+@contextmanager
+def torch_hidden() -> Iterator[None]:
+    """Let an import inside find no torch, unless it is loaded already.
+
+    spaCy imports torch where it is installed, though only transformer pipelines use it: two thirds of its start.
+    """
+    if "torch" in sys.modules:
+        yield
+        return
+    sys.modules["torch"] = None  # type: ignore[assignment]  # Python's own mark for "not to be found"
+    try:
+        yield
+    finally:
+        del sys.modules["torch"]
 
 
 def encodable(text: str) -> str:
