@@ -13,23 +13,21 @@ changes a byte. Documents are written one at a time and not kept (`docbin` apart
 follow the last one and leaves the stream open; a run of no documents still gives a valid file. Nothing is
 written before the first `write` or `close`, so a call that turns out to be wrong leaves the output empty.
 
-A format is one entry of the table below: a suffix, and a function from one document to bytes, with what
-stands before, between and after documents. Only `table` (the console knows its width) and `docbin` (spaCy
-compresses all documents together) have writers of their own.
+Most formats are one function from a document to bytes, with what stands before, between and after documents.
+`table` and `html` (they count), `brat` (a pair of files) and `docbin` (compressed as one) have writers of
+their own. Modules are imported when their format is asked for, so that the command line starts at once.
 """
 
 from __future__ import annotations
 
 import io
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Protocol
 
 from clinical.documents.annotations import Extraction
 from clinical.documents.note import Note
 from clinical.errors import UsageError
-from clinical.formats import bioc, brat, conll, csv_rows, json_records
-from clinical.formats.streams import binary_sink
+from clinical.formats.streams import binary_sink, encode
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -37,6 +35,11 @@ if TYPE_CHECKING:
 __all__ = ["FORMATS", "Writer", "is_binary", "open_writer", "render"]
 
 Stream = IO[str] | IO[bytes]
+
+FORMATS = ("table", "jsonl", "json", "csv", "html", "brat", "conll", "bioc", "docbin")
+"""The names that `--format` accepts."""
+
+_SUFFIXES = {"table": ".txt", "brat": ".ann", "bioc": ".bioc.json", "docbin": ".spacy"}
 
 
 class Writer(Protocol):
@@ -51,30 +54,6 @@ class Writer(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class _Format:
-    """A format that is written document by document, each independent of the others."""
-
-    suffix: str
-    document: Callable[[Note, Extraction], bytes]
-    header: Callable[[], bytes] = bytes
-    between: bytes = b""
-    footer: Callable[[], bytes] = bytes
-    holds_one: bool = False
-
-
-_FORMATS = {
-    "jsonl": _Format(".jsonl", json_records.line),
-    "json": _Format(".json", json_records.item, lambda: b"[\n", b",\n", lambda: b"\n]\n"),
-    "csv": _Format(".csv", csv_rows.rows, csv_rows.header),
-    "brat": _Format(".ann", brat.standoff, holds_one=True),
-    "bioc": _Format(".bioc.json", bioc.document, bioc.header, b",\n", lambda: bioc.FOOTER),
-    "conll": _Format(".conll", conll.document),
-}
-FORMATS = ("table", *_FORMATS, "html", "docbin")
-"""The names that `--format` accepts."""
-
-
 def is_binary(format: str) -> bool:
     """Return whether the format is not text, so that it should not go to a terminal."""
     return format == "docbin"
@@ -86,55 +65,80 @@ def open_writer(format: str, stream: Stream, *, console: Console | None = None) 
     Raises `UsageError` for a format that there is not. The writer of `brat` raises it at a second document,
     since each wants a pair of files.
     """
-    if format == "table":
-        from clinical.formats.table import TableWriter
+    match format:
+        case "table":
+            from clinical.formats.table import TableWriter
 
-        return TableWriter(stream, console)
-    if format == "html":
-        from clinical.formats.page import PageWriter
+            return TableWriter(stream, console)
+        case "jsonl":
+            from clinical.formats import json_records
 
-        return PageWriter(stream)
-    if format == "docbin":
-        from clinical.formats.docbin import DocBinWriter
+            return _JoinedWriter(stream, json_records.line)
+        case "json":
+            from clinical.formats import json_records
 
-        return DocBinWriter(stream)
-    if format not in _FORMATS:
-        raise UsageError(f"no format {format!r}; available: {', '.join(FORMATS)}")
-    return _DocumentWriter(_FORMATS[format], stream)
+            return _JoinedWriter(stream, json_records.item, b"[\n", b",\n", b"\n]\n")
+        case "csv":
+            from clinical.formats import csv_rows
+
+            return _JoinedWriter(stream, csv_rows.rows, csv_rows.header())
+        case "html":
+            from clinical.formats.page import PageWriter
+
+            return PageWriter(stream)
+        case "brat":
+            from clinical.formats.brat import StandoffWriter
+
+            return StandoffWriter(stream)
+        case "conll":
+            from clinical.formats import conll
+
+            return _JoinedWriter(stream, conll.document)
+        case "bioc":
+            from clinical.formats import bioc
+
+            return _JoinedWriter(stream, bioc.document, bioc.header(), b",\n", bioc.FOOTER)
+        case "docbin":
+            from clinical.formats.docbin import DocBinWriter
+
+            return DocBinWriter(stream)
+    raise UsageError(f"no format {format!r}; available: {', '.join(FORMATS)}")
 
 
 def render(format: str, note: Note, extraction: Extraction) -> dict[str, bytes]:
     """Return the files of one document, complete each: a map from suffix (".ann") to content.
 
-    Beware of `brat`, which writes the note itself as `.txt`: in the folder of the notes it would replace
-    them.
+    Beware of `brat`, which writes the note itself as `.txt`: in the folder of the notes it would replace them.
     """
-    if format == "brat":
-        return brat.files(note, extraction)
     stream = io.BytesIO()
     writer = open_writer(format, stream)
     writer.write(note, extraction)
     writer.close()
-    suffix = {"table": ".txt", "html": ".html", "docbin": ".spacy"}.get(format) or _FORMATS[format].suffix
-    return {suffix: stream.getvalue()}
+    files = {_SUFFIXES.get(format, f".{format}"): stream.getvalue()}
+    if format == "brat":
+        files[".txt"] = encode(note.text)
+    return files
 
 
-class _DocumentWriter:
+class _JoinedWriter:
     """Writes header, documents with what stands between them, and footer."""
 
-    def __init__(self, format: _Format, stream: Stream) -> None:
-        self._format = format
+    def __init__(
+        self,
+        stream: Stream,
+        document: Callable[[Note, Extraction], bytes],
+        header: bytes = b"",
+        between: bytes = b"",
+        footer: bytes = b"",
+    ) -> None:
         self._sink = binary_sink(stream)
+        self._document = document
+        self._header, self._between, self._footer = header, between, footer
         self._count = 0
 
     def write(self, note: Note, extraction: Extraction) -> None:
-        if self._count and self._format.holds_one:
-            raise UsageError("brat writes a pair of files for each document: give a folder with -o")
-        self._sink(self._format.between if self._count else self._format.header())
-        self._sink(self._format.document(note, extraction))
+        self._sink((self._between if self._count else self._header) + self._document(note, extraction))
         self._count += 1
 
     def close(self) -> None:
-        if not self._count:
-            self._sink(self._format.header())
-        self._sink(self._format.footer())
+        self._sink(self._footer if self._count else self._header + self._footer)

@@ -58,7 +58,8 @@ def _passages(text: str, entities: Sequence[Entity]) -> Iterator[dict[str, Any]]
     """Yield the passages in order; a section that would begin inside an entity stays with the one before."""
     waiting = deque(enumerate(entities, 1))
     sections = _sections_around(find_sections(text), entities)
-    for section, end in zip(sections, [*(section.start for section in sections[1:]), len(text)], strict=True):
+    ends = [*(section.start for section in sections), len(text)][1:]
+    for section, end in zip(sections, ends, strict=True):
         inside = []
         while waiting and waiting[0][1].start < end:
             inside.append(waiting.popleft())

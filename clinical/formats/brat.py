@@ -15,19 +15,34 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from typing import IO
 
 from clinical.documents.annotations import Entity, Extraction
 from clinical.documents.note import Note
+from clinical.errors import UsageError
 from clinical.formats.json_records import dumps
-from clinical.formats.streams import encode
+from clinical.formats.streams import binary_sink, encode
 from clinical.formats.tokens import LINE_BREAKS
 
 _PIECE = re.compile(rf"[^\t{LINE_BREAKS}]+")
 
 
-def files(note: Note, extraction: Extraction) -> dict[str, bytes]:
-    """Return both files of one document."""
-    return {".ann": standoff(note, extraction), ".txt": encode(note.text)}
+class StandoffWriter:
+    """Writes the `.ann` of one document; a second one would want a file of its own."""
+
+    def __init__(self, stream: IO[str] | IO[bytes]) -> None:
+        self._sink = binary_sink(stream)
+        self._written = False
+
+    def write(self, note: Note, extraction: Extraction) -> None:
+        """Write the document. Raises `UsageError` if it is the second."""
+        if self._written:
+            raise UsageError("brat writes a pair of files for each document: give a folder with -o")
+        self._written = True
+        self._sink(standoff(note, extraction))
+
+    def close(self) -> None:
+        """Nothing follows the document."""
 
 
 def standoff(note: Note, extraction: Extraction) -> bytes:

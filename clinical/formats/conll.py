@@ -1,4 +1,4 @@
-r"""CoNLL: one word a line, `word TAB start TAB end TAB tag`, and a blank line where the note breaks the line.
+r"""CoNLL: one word a line, `word TAB start TAB end TAB tag`, and a blank line after each sentence.
 
     -DOCSTART-	note-1	-X-	O
 
@@ -22,28 +22,26 @@ from collections.abc import Sequence
 
 from clinical.documents.annotations import Entity, Extraction
 from clinical.documents.note import Note
+from clinical.documents.sentences import split_sentences
 from clinical.formats.streams import encode
-from clinical.formats.tokens import LINE_BREAKS, cut
+from clinical.formats.tokens import cut
 
-_BREAK = re.compile(f"[{LINE_BREAKS}]")
 _SPACE = re.compile(r"\s")
 
 
 def document(note: Note, extraction: Extraction) -> bytes:
     """Return the document from its -DOCSTART- line to the blank line after its last word."""
+    sentences = {start for start, _ in split_sentences(note.text)}
     edges = [edge for entity in extraction.entities for edge in (entity.start, entity.end)]
-    words = [(start, end) for start, end in cut(note.text, edges) if not note.text[start:end].isspace()]
+    pieces = cut(note.text, sentences.union(edges))
+    words = [(start, end) for start, end in pieces if not note.text[start:end].isspace()]
     columns = _columns(words, extraction.entities)
-    lines = ["\t".join(("-DOCSTART-", _SPACE.sub(" ", extraction.id), "-X-", *("O" for _ in columns))), ""]
-    previous = 0
+    lines = ["\t".join(("-DOCSTART-", _SPACE.sub(" ", extraction.id), "-X-", *("O" for _ in columns)))]
     for (start, end), tags in zip(words, zip(*columns, strict=True), strict=True):
-        if _BREAK.search(note.text, previous, start) and lines[-1] and not _continues(tags):
+        if start in sentences and not _continues(tags):
             lines.append("")
         lines.append("\t".join((note.text[start:end], str(start), str(end), *tags)))
-        previous = end
-    if words:
-        lines.append("")
-    return encode("".join(line + "\n" for line in lines))
+    return encode("".join(line + "\n" for line in [*lines, ""]))
 
 
 def _columns(words: Sequence[tuple[int, int]], entities: Sequence[Entity]) -> list[list[str]]:
