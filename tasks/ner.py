@@ -153,9 +153,15 @@ def _above(entities: Sequence[Entity], threshold: float | None) -> list[Entity]:
 
 def _complete(text: str, entities: Sequence[Entity], assertion: bool) -> list[Entity]:
     sections = find_sections(text)
-    placed = [_placed(entity, sections) for entity in expand_abbreviations(text, entities)]
+    findings = [entity for entity in entities if not _in_heading(entity, sections)]
+    placed = [_placed(entity, sections) for entity in expand_abbreviations(text, findings)]
     return assess(text, placed, sections, split_sentences(text)) if assertion else placed
 
 
 def _placed(entity: Entity, sections: Sequence[Section]) -> Entity:
     return replace(entity, section=section_at(sections, entity.start))
+
+
+def _in_heading(entity: Entity, sections: Sequence[Section]) -> bool:
+    """Return whether the entity is part of a heading: "ALLERGIES:" says where to look, not what is there."""
+    return any(section.start <= entity.start < section.body_start and section.title for section in sections)

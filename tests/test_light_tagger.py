@@ -6,7 +6,6 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from clinical.errors import UsageError
@@ -34,7 +33,7 @@ def tagger(shared_cache: Path) -> Iterator[LightTagger]:
     ("sentence", "expected"),
     [
         ("She takes metformin 500 mg for type 2 diabetes.", {"metformin": "Medication", "500 mg": "Dosage"}),
-        ("The patient was a 34-year-old man with chronic cough and fever.", {"34-year-old": "Age", "man": "Sex", "fever": "Symptom"}),
+        ("He was a 34-year-old man with cough and fever.", {"34-year-old": "Age", "man": "Sex", "fever": "Symptom"}),
         ("A chest X-ray was performed and hemoglobin was 9.8 g/dl.", {"9.8 g/dl": "Result", "hemoglobin": "Test"}),
         ("He underwent appendectomy under general anesthesia.", {"appendectomy": "Procedure"}),
     ],
@@ -64,7 +63,7 @@ def test_each_occurrence_of_a_repeated_mention_stands_at_its_own_place(tagger: L
 
 def test_unknown_label_and_scheme_are_the_callers_mistake(tagger: LightTagger) -> None:
     with pytest.raises(
-        UsageError, match="bc5cdr.*does not know the label Symptom; it knows: Disease, Medication"
+        UsageError, match=r"light \(bc5cdr\) does not know the label Symptom; it knows: Disease, Medication"
     ):
         LightTagger.load("bc5cdr").recognize(["Fever."], by_name(["Symptom"]))
     with pytest.raises(UsageError, match="no scheme 'x' for light; available: bc5cdr"):
@@ -106,9 +105,9 @@ def test_int8_agrees_with_torch(tagger: LightTagger) -> None:
             input_ids=torch.tensor([[101, *words.ids, 102]]),
             token_type_ids=torch.tensor([[0, *words.shapes, 0]]),
         ).last_hidden_state[0, 1:-1]
-    weight, bias = tagger._head
-    expected = (hidden.numpy()[words.word_starts] @ weight + bias).argmax(axis=1)
-    agreed = (tagger.log_probabilities(words).argmax(axis=1) == expected).mean()
+    expected = tagger._log_probabilities(hidden.numpy()[words.word_starts], "clinical")
+    int8 = tagger._log_probabilities(tagger._hidden(words), "clinical")
+    agreed = (int8.argmax(axis=1) == expected.argmax(axis=1)).mean()
     assert len(words.ids) < 126
     assert agreed >= 0.95
 
@@ -132,7 +131,13 @@ def slowness_of_this_machine() -> float:
     return max(1.0, (time.perf_counter() - start) / 0.5)
 
 
-def test_scores_are_log_probabilities(tagger: LightTagger) -> None:
-    scores = tagger.log_probabilities(split("No chest pain today."))
-    np.testing.assert_allclose(np.exp(scores).sum(axis=1), 1, atol=1e-4)
-    assert tagger.log_probabilities(split("")).shape == (0, scores.shape[1])
+def test_nothing_in_nothing_out(tagger: LightTagger) -> None:
+    assert tagger.recognize(["", " \n", "\x00"], by_name(["Disease"])) == [[], [], []]
+
+
+def test_the_default_scheme_borrows_labels_it_lacks(tagger: LightTagger) -> None:
+    text = "Sequencing showed a mutation in the BRCA1 gene; cultures grew Escherichia coli."
+    (found,) = tagger.recognize([text], by_name(["Gene", "Species"]))
+    assert {("BRCA1", "Gene"), ("Escherichia coli", "Species")} <= {
+        (entity.text.removesuffix(" gene"), entity.label) for entity in found
+    }
