@@ -21,7 +21,7 @@ import click
 from clinical.errors import ClinicalError, UsageError
 from clinical.version import __version__
 
-COMMANDS = ("ner", "compare", "evaluate", "models", "corpora", "doctor", "completion")
+COMMANDS = ("ner", "compare", "evaluate", "finetune", "models", "corpora", "doctor", "completion")
 """In the order of the help page."""
 
 
@@ -74,8 +74,14 @@ def cli() -> None:
       clinical ner notes/ -o out/
       clinical doctor
     """
+    from clinical.batch.messages import show_remarks
+
+    show_remarks()
 
 
 def main() -> None:
     """Run the command line and leave the process with its exit code."""
+    from clinical.batch.messages import hush_libraries
+
+    hush_libraries()
     cli(prog_name="clinical")
