@@ -17,7 +17,7 @@ from clinical.documents.annotations import Entity
 from clinical.errors import UsageError
 from clinical.prompts.labels import by_name
 from clinical.scoring import evaluation
-from clinical.scoring.evaluation import one_core
+from clinical.scoring.evaluation import one_thread
 
 TEXTS = ["Fever since May.", "No cough, no fever.", "Given aspirin in May for pneumonia."]
 WORDS = {
@@ -243,15 +243,11 @@ def test_how_a_system_is_named(text, expected):
     assert parse_system(text, "ours") == expected
 
 
-def test_one_core_is_given_back(monkeypatch):
+def test_the_number_of_threads_is_given_back(monkeypatch):
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setenv("MKL_NUM_THREADS", "7")
-    cores = os.sched_getaffinity(0)
-    with one_core() as bound:
-        assert bound
-        assert len(os.sched_getaffinity(0)) == 1
+    with one_thread():
         assert (os.environ["OMP_NUM_THREADS"], os.environ["MKL_NUM_THREADS"]) == ("1", "1")
-    assert os.sched_getaffinity(0) == cores
     assert "OMP_NUM_THREADS" not in os.environ
     assert os.environ["MKL_NUM_THREADS"] == "7"
 

@@ -73,7 +73,9 @@ def evaluate() -> None:
 @click.option("--detokenize", is_flag=True, help="Write blank-separated tokens of a corpus as a note would.")
 @click.option("--limit", metavar="N", type=click.IntRange(min=1), help="Only the first N records.")
 @click.option("--per-label", is_flag=True, help="Show each label in the table.")
-@click.option("--all-cores", is_flag=True, help="Use every core; speeds are of one core otherwise.")
+@click.option(
+    "--all-cores", is_flag=True, help="Use every core; otherwise one thread, so that speeds compare."
+)
 @click.option(
     "--format", "format_", type=click.Choice(["table", "json", "csv"]), default="table", show_default=True
 )
@@ -103,7 +105,7 @@ def ner(
       clinical evaluate ner --gold maccrobat:dev --systems light --per-label
       clinical evaluate ner --gold annotated/ --systems mistral:clinical-mini,light --format json
     """
-    from clinical.scoring.evaluation import one_core
+    from clinical.scoring.evaluation import one_thread
     from clinical.scoring.gold import read_gold
     from clinical.scoring.rendering import render
 
@@ -114,11 +116,9 @@ def ner(
         for source in sources
     ]
     asked = _labels_of(golds, labels, labels_file)
-    with nullcontext(True) if all_cores else one_core() as bound:
+    with nullcontext() if all_cores else one_thread():
         loaded = [(spec, spec.load()) for spec in specs]
         evaluations = [_evaluate(gold, asked, loaded, merged) for gold in golds]
-    if not bound:
-        click.echo("A process cannot be bound to one core here; the speeds may be of several.", err=True)
     click.echo(render(evaluations, format_, per_label=per_label), nl=False)
 
 

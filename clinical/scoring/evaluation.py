@@ -15,6 +15,7 @@ from clinical.scoring.spans import Report, SeenRecall, Way, recall_by_seen, scor
 
 Recognize = Callable[[Sequence[str]], list[list[Entity]]]
 TEXTS_AT_ONCE = 64
+THREAD_COUNTS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS")
 WARM_UP = "The patient was given aspirin for chest pain."
 
 
@@ -116,24 +117,18 @@ def renamed(entities: Sequence[Entity], names: Mapping[str, str]) -> list[Entity
 
 
 @contextmanager
-def one_core() -> Iterator[bool]:
-    """Keep what is started within on one core, so that speeds compare; yields whether the system allows that.
+def one_thread() -> Iterator[None]:
+    """Have the numerical libraries work in one thread, so that speeds are those of one core and compare.
 
-    Libraries read their number of threads when they are loaded: load the models within.
+    They read the number when they are loaded: load the models within. No core is named: on a machine with
+    other work the scheduler finds the better one.
     """
-    variables = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
-    before = {name: os.environ.get(name) for name in variables}
-    # Not on macOS and Windows; there the variables alone hold most libraries to one thread.
-    bound = hasattr(os, "sched_setaffinity")
-    cores = os.sched_getaffinity(0) if bound else set()
-    os.environ.update(dict.fromkeys(variables, "1"))
-    if bound:
-        os.sched_setaffinity(0, {min(cores)})
+    wanted = {**dict.fromkeys(THREAD_COUNTS, "1"), "TOKENIZERS_PARALLELISM": "false"}
+    before = {name: os.environ.get(name) for name in wanted}
+    os.environ.update(wanted)
     try:
-        yield bound
+        yield
     finally:
-        if bound:
-            os.sched_setaffinity(0, cores)
         for name, value in before.items():
             if value is None:
                 del os.environ[name]
