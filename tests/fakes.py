@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from clinical.batch.job import Product
+from clinical.batch.ner import NerJob, NerProcessor
 from clinical.documents.annotations import Entity
 from clinical.documents.note import Note
 from clinical.errors import DocumentError, UsageError
@@ -92,3 +93,10 @@ class FakeProcessor:
         words = re.findall(r"\b[A-Z]\w*", note.text)
         content = f"{note.id} {self.job.option} {words}\n".encode("utf-8", "replace")
         return Product({".txt": content}, {"words": len(words)})
+
+
+class FakeNerJob(NerJob):
+    """`clinical ner` without a model, in this process and in its workers."""
+
+    def load(self) -> NerProcessor:
+        return NerProcessor(self, FakeRecognizer())

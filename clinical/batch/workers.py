@@ -22,6 +22,7 @@ from types import TracebackType
 from typing import Any
 
 from clinical.batch.job import Failure, Job, Product, attempt
+from clinical.batch.messages import hush_libraries, show_remarks
 from clinical.documents.note import Note
 from clinical.errors import ClinicalError, UsageError
 
@@ -60,6 +61,8 @@ def _work(connection: Connection, job: Job, one_thread: bool) -> None:
     """Live as a worker: load, say so, then answer every batch until told to stop by an empty one."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process; the parent decides
     threading.Thread(target=_leave_with_parent, daemon=True).start()
+    show_remarks()
+    hush_libraries()
     if one_thread:
         os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))
     with contextlib.suppress(OSError, EOFError):  # the parent is gone

@@ -251,9 +251,8 @@ class _Scorer:
 
         if not self._right:
             return ["No document has the text of a gold document; nothing was scored."]
-        remarks = [f"Scored on {len(self._right)} documents: {', '.join(self._labels)}."]
-        if self._without_gold:
-            remarks.append(f"{self._without_gold} documents are not in the gold standard.")
+        without = f", without gold: {self._without_gold}" if self._without_gold else ""
+        remarks = [f"Documents scored: {len(self._right)}{without}. Labels: {', '.join(self._labels)}."]
         first, *others = zip(self._names, self._reports(), strict=True)
         for name, report in others:
             difference = f1_difference(first[1].documents, report.documents, block=self._block)

@@ -1,0 +1,29 @@
+"""What reaches the user besides results: the package's own remarks, and not the warnings of its libraries."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import warnings
+
+
+class _Lines(logging.Handler):
+    """Writes each record as a plain line to what is standard error at that moment."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one line."""
+        print(self.format(record), file=sys.stderr, flush=True)
+
+
+def show_remarks() -> None:
+    """Let what the package's modules log (such as "preparing the light model …") reach the user as lines."""
+    logger = logging.getLogger("clinical")
+    logger.setLevel(logging.INFO)
+    if not any(isinstance(handler, _Lines) for handler in logger.handlers):
+        logger.addHandler(_Lines())
+
+
+def hush_libraries() -> None:
+    """Keep warnings meant for programmers from users; `python -W` brings them back."""
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")
