@@ -4,12 +4,15 @@ import gzip
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clinical.corpora.records import GoldDocument, Mention
 from clinical.errors import UsageError
 from clinical.scoring.gold import join, read_gold
+
+# Machines are shared: the time of one example says nothing.
+ANY_SPEED = settings(deadline=None)
 
 NOTE = {
     "id": "a",
@@ -115,6 +118,7 @@ def test_tokens_as_a_note_would_write_them(bc5cdr):
     assert gold.training == {("parkinson's disease", "Disease")}
 
 
+@ANY_SPEED
 @given(st.lists(st.tuples(st.text(max_size=8), st.data()), min_size=1, max_size=5))
 def test_joined_mentions_hold_their_text(parts):
     sentences = []

@@ -3,12 +3,15 @@
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from nervaluate import Evaluator
 
 from clinical.documents.annotations import Entity
 from clinical.scoring.spans import WAYS, Counts, Score, SeenRecall, recall_by_seen, score, surface
+
+# Machines are shared: the time of one example says nothing.
+ANY_SPEED = settings(deadline=None)
 
 LABELS = ("Disease", "Medication", "Test")
 NERVALUATE = {"strict": "strict", "exact": "exact", "partial": "partial", "type": "ent_type"}
@@ -114,6 +117,7 @@ def test_a_missing_document_is_an_error():
         score([[], []], [[]], LABELS)
 
 
+@ANY_SPEED
 @given(st.lists(st.tuples(flat_documents(), flat_documents()), min_size=1, max_size=4))
 def test_as_nervaluate_where_mentions_do_not_overlap(pairs):
     gold, predicted = ([pair[side] for pair in pairs] for side in (0, 1))
@@ -127,6 +131,7 @@ def test_as_nervaluate_where_mentions_do_not_overlap(pairs):
             assert (theirs.precision, theirs.recall, theirs.f1) == figures(report.labels[label].way(way))
 
 
+@ANY_SPEED
 @given(st.tuples(flat_documents(), flat_documents()).filter(lambda pair: apart(*pair)))
 def test_type_as_nervaluate_where_no_mention_overlaps_two(pair):
     gold, predicted = ([document] for document in pair)
@@ -135,6 +140,7 @@ def test_type_as_nervaluate_where_no_mention_overlaps_two(pair):
     assert (theirs.precision, theirs.recall, theirs.f1) == figures(ours)
 
 
+@ANY_SPEED
 @given(loose_documents(), loose_documents())
 def test_with_overlaps_never_less_than_nervaluate(gold, predicted):
     report = score([entities(gold)], [entities(predicted)], LABELS)
@@ -145,6 +151,7 @@ def test_with_overlaps_never_less_than_nervaluate(gold, predicted):
         assert (ours.gold, ours.predicted) == (theirs.possible, theirs.actual)
 
 
+@ANY_SPEED
 @given(loose_documents(), loose_documents(), st.randoms())
 def test_order_does_not_matter_and_sides_mirror(gold, predicted, random):
     report = score([entities(gold)], [entities(predicted)], LABELS)
@@ -159,6 +166,7 @@ def test_order_does_not_matter_and_sides_mirror(gold, predicted, random):
         assert 0 <= ours.precision <= 1 >= ours.recall >= 0
 
 
+@ANY_SPEED
 @given(st.lists(st.tuples(loose_documents(), loose_documents()), max_size=4))
 def test_the_whole_is_the_sum_of_its_parts(pairs):
     gold, predicted = ([entities(pair[side]) for pair in pairs] for side in (0, 1))
