@@ -178,15 +178,14 @@ def _name(heading: _Heading, text: str, current: str | None, soap: bool, shouted
     title = heading.title
     rules = _rules()
     if len(title) == 1:
-        # "P: 80" is a pulse, "P: 1. Rest" a plan.
-        is_letter = soap and heading.at_line_start and not _VALUE.match(text, heading.body_start)
-        return SOAP.get(title) if is_letter else None
+        is_pulse = title == "P" and _VALUE.match(text, heading.body_start)
+        return SOAP.get(title) if soap and heading.at_line_start and not is_pulse else None
     plain = _plain(title)
     if plain in rules.examination_parts:
         return "physical_examination" if current in ("vital_signs", "objective") and heading.colon else None
     if not plain or plain in rules.not_sections or (heading.alone and plain in rules.document_titles):
         return None
-    name = _known(title)
+    name = "study" if _STUDY.match(text, heading.start) else _known(title)
     if name is not None:
         return name if _fits_known(heading, current) else None
     return "_".join(plain.split()) if _fits_unknown(heading, text, current, shouted) else None
@@ -226,7 +225,13 @@ def _fits_unknown(heading: _Heading, text: str, current: str | None, shouted: bo
 SOAP = {"S": "subjective", "O": "objective", "A": "assessment", "P": "plan"}
 
 _SOAP_LETTER = re.compile(r"^[ \t]*([SOAP])[ \t]*:", re.MULTILINE)
+# "P: 80" is a pulse, "P: 1. Rest" a plan.
 _VALUE = re.compile(r"\d++(?![.)]\s)")
+# "EXAM: CT of the chest" names the study of a radiology report.
+_STUDY = re.compile(
+    r"exam(?:ination)?\s*:\s*(?:\w+ ){0,2}(?:CT|CTA|MRI?|MRA|PET|US|XR|x-?ray|ultra|radio|mammo|fluoro|dexa|bone scan)",
+    re.IGNORECASE,
+)
 _LINE = re.compile(r"[^\r\n\f\v\x85\u2028\u2029]+")
 _LINE_START = re.compile(
     r"""[ \t\xa0\ufeff]*

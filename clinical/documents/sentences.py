@@ -122,11 +122,12 @@ def _paragraphs(text: str, headings: set[int]) -> Iterator[list[tuple[int, int]]
 
 
 def _is_finished(text: str, lines: list[tuple[int, int]]) -> bool:
-    """Whether nothing of the last line can go on: "a dose of 5 mg" may, at a margin, go on with "i. p."."""
+    """Whether the last line cannot go on: "a dose of 5 mg" may, at a margin, go on with "i. p."."""
     if not lines:
         return True
     start, end = lines[-1]
-    return end - start < MIN_MARGIN or text[end - 1] in ".!?:;"
+    is_item = _MAYBE_ITEM.match(text, start) is not None
+    return is_item or end - start < MIN_MARGIN or text[end - 1] in ".!?:;"
 
 
 def _margin(text: str, lines: list[tuple[int, int]]) -> int:
