@@ -155,6 +155,7 @@ def _entity_table(entities: Sequence[Entity]) -> Table:
             justify="right" if right else "left",
             no_wrap=right or name == "Label",
             overflow="fold",
+            min_width=len(name),
         )
     section = None
     for entity, row in zip(entities, rows, strict=True):
