@@ -77,15 +77,22 @@ class TaggedCopy:
 
     def may_open(self, boundary: int, label: str) -> bool:
         """Return whether a stretch of this label may begin before the piece with this number."""
-        return (
-            boundary < len(self.pieces)
-            and not self.pieces[boundary].isspace()
-            and not self.source.startswith(open_tag(label), self.offsets[boundary])
-        )
+        return self.visible(boundary) and not self._goes_on_with(open_tag(label), boundary)
 
     def may_close(self, boundary: int, label: str) -> bool:
         """Return whether a stretch of this label that has at least one piece may end before this piece."""
-        return not self.source.startswith(close_tag(label), self.offsets[boundary])
+        return not self._goes_on_with(close_tag(label), boundary)
+
+    def visible(self, boundary: int) -> bool:
+        """Return whether there is a piece after this boundary that is more than white space."""
+        return boundary < len(self.pieces) and not self.pieces[boundary].isspace()
+
+    def bracket(self, boundary: int) -> bool:
+        """Return whether the source goes on with "<" here; only there could it be mistaken for a tag."""
+        return self.source.startswith("<", self.offsets[boundary])
+
+    def _goes_on_with(self, tag: str, boundary: int) -> bool:
+        return self.source.startswith(tag, self.offsets[boundary])
 
     def span(self, first: int, end: int, label: str, score: float | None = None) -> TaggedSpan:
         """Return the stretch of the pieces `[first, end)`, without the white space at its edges."""

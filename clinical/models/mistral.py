@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
@@ -31,7 +32,7 @@ BIG_PARAMETERS = 1_000_000_000
 
 
 @dataclass(frozen=True)
-class Settings:
+class Card:
     """What the `clinical.json` beside a model or adapter says of its use.
 
     `prompt` names the template that it was trained with, `chunk_pieces` the size of the pieces of a note it
@@ -43,11 +44,13 @@ class Settings:
     adapters: dict[str, str] = field(default_factory=dict)
 
 
-def settings(folder: Path) -> Settings:
-    """Return the settings in this folder, or the defaults where it has none."""
+def read_card(folder: Path) -> Card | None:
+    """Return the card in this folder, `None` where it has none: then we did not train it."""
     path = folder / "clinical.json"
-    known = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    return Settings(**{key: known[key] for key in ("prompt", "chunk_pieces", "adapters") if key in known})
+    if not path.is_file():
+        return None
+    known = json.loads(path.read_text(encoding="utf-8"))
+    return Card(**{key: known[key] for key in ("prompt", "chunk_pieces", "adapters") if key in known})
 
 
 def find_model(name: str) -> Path:
@@ -171,6 +174,7 @@ def load(model: str, adapter: str | None = None, four_bit: bool | None = None) -
         if not (adapter_folder / "adapter_config.json").is_file():
             raise UsageError(f"{adapter} is not an adapter: it has no adapter_config.json")
         check_base(adapter_folder, folder)
+    _hush()
     tokenizer = load_tokenizer(folder)
     network = load_network(folder, four_bit)
     if adapter_folder:
@@ -198,7 +202,6 @@ def load_network(folder: Path, four_bit: bool | None = None) -> Any:
     big = size > 2 * BIG_PARAMETERS
     options: dict[str, Any] = {"dtype": "auto" if cuda or big else torch.float32}
     if (cuda and big) if four_bit is None else four_bit:
-        _hush_bitsandbytes()
         compute = torch.bfloat16 if cuda else torch.float32
         options = {
             "dtype": compute,
@@ -209,7 +212,7 @@ def load_network(folder: Path, four_bit: bool | None = None) -> Any:
                 bnb_4bit_compute_dtype=compute,
             ),
         }
-    return AutoModelForCausalLM.from_pretrained(
+    network = AutoModelForCausalLM.from_pretrained(
         folder,
         local_files_only=True,
         trust_remote_code=False,
@@ -217,13 +220,17 @@ def load_network(folder: Path, four_bit: bool | None = None) -> Any:
         device_map={"": 0} if cuda else None,
         **options,
     )
+    if "quantization_config" in options and not cuda:
+        _without_packing(network)
+    return network
 
 
-def keep_gradients_exact(network: Any) -> None:
-    """Make 4-bit layers safe to train on a CPU; call it before the first forward pass.
+def _without_packing(network: Any) -> None:
+    """Keep 4-bit layers on a CPU as they are.
 
-    On CPUs with AVX512-BF16 bitsandbytes 0.50 repacks a weight in its first forward pass in eval mode, and
-    passes after that have no gradient through it: training goes on, wrongly, without an error.
+    On CPUs with AVX512-BF16 bitsandbytes 0.50 repacks a weight in the first forward pass in eval mode.
+    Passes in training after that have no gradient through the layer, and go on, wrongly, without an error;
+    and layers whose input is not a multiple of 64 cannot be packed and fail.
     """
     import bitsandbytes
 
@@ -232,14 +239,23 @@ def keep_gradients_exact(network: Any) -> None:
             module.support_avx512bf16_for_cpu = False
 
 
-def _hush_bitsandbytes() -> None:
+def _hush() -> None:
+    """Keep what libraries say while they load, which no user can act on, off the terminal."""
+    from transformers.utils import logging as transformers_logging
+
+    transformers_logging.disable_progress_bar()
     # It says that it cannot download a kernel; the one in its wheel is used, and nothing is to be downloaded.
-    logging.getLogger("bitsandbytes").addFilter(lambda record: "kernels-community" not in record.getMessage())
+    logging.getLogger("bitsandbytes.backends.cpu.ops").addFilter(
+        lambda record: "kernels-community" not in record.getMessage()
+    )
 
 
 def _with_adapter(network: Any, adapter: Path) -> Any:
     from peft import PeftModel
 
-    adapted = PeftModel.from_pretrained(network, adapter, is_trainable=False, local_files_only=True)
+    with warnings.catch_warnings():
+        # peft 0.21 asks transformers for something by its old name.
+        warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)
+        adapted = PeftModel.from_pretrained(network, adapter, is_trainable=False, local_files_only=True)
     # Folding it in makes every pass faster; into 4-bit weights it cannot be folded without loss.
     return adapted if getattr(network, "is_quantized", False) else adapted.merge_and_unload()

@@ -109,22 +109,16 @@ class MistralTagger:
         something is not there or does not fit.
         """
         folder = mistral.find_model(model)
-        own = mistral.settings(folder).adapters.get("ner")
-        chosen = adapter or (str(folder / own) if own else None)
-        trained = next(
-            (
-                Path(place)
-                for place in (chosen, folder)
-                if place and (Path(place) / "clinical.json").is_file()
-            ),
-            None,
-        )
-        known = mistral.settings(trained or folder)
+        base = mistral.read_card(folder)
+        if adapter is None and base and "ner" in base.adapters:
+            adapter = str(folder / base.adapters["ner"])
+        trained = (mistral.read_card(Path(adapter)) if adapter else None) or base
+        card = trained or mistral.Card()
         return cls(
-            mistral.load(model, chosen),
-            templates.load(prompt or known.prompt),
+            mistral.load(model, adapter),
+            templates.load(prompt or card.prompt),
             () if trained else examples.load(),
-            known.chunk_pieces,
+            card.chunk_pieces,
         )
 
     def tag(self, texts: Sequence[str], labels: Sequence[Label]) -> list[list[Entity]]:

@@ -40,22 +40,33 @@ class _Tag:
     ids: tuple[int, ...]
 
 
+def _by_first(tags: Sequence[_Tag]) -> dict[int, list[_Tag]]:
+    """Return the tags by their first token."""
+    table: dict[int, list[_Tag]] = {}
+    for tag in tags:
+        table.setdefault(tag.ids[0], []).append(tag)
+    return table
+
+
 @dataclass(frozen=True)
 class _Pending:
-    """A tag of which the tokens up to now may be the beginning: it was begun before the piece `boundary`."""
+    """A tag that may be under way: `depth` of its tokens are taken. It was begun before the piece `boundary`.
+
+    `log_probability` is that of the open span up to here, if this is its tag.
+    """
 
     tag: _Tag
     depth: int
     boundary: int
-    span_log_probability: float
+    log_probability: float
 
 
 @dataclass
 class TagWalk:
     """One answer in the making: what may come next, and what it has marked so far.
 
-    A tag may be several tokens, and may begin with the token that the source goes on with ("<" in
-    "PaO2<60"). Then both readings are kept until a token tells them apart.
+    A tag may be several tokens, and may begin with the token that the source goes on with ("<" in "PaO2<60").
+    Then both readings are kept until a token tells them apart.
     """
 
     constraint: TaggedCopy
@@ -72,18 +83,18 @@ class TagWalk:
             self.source += self.tokens.piece(piece if number else self.blank + piece)
         self._piece_at[len(self.source)] = len(self.constraint.pieces)
         self._token_at = {number: place for place, number in self._piece_at.items()}
-        self._opening = [
-            _Tag(label, True, self.tokens.tag(open_tag(label))) for label in self.constraint.labels
-        ]
+        labels = self.constraint.labels
+        self._opening = _by_first([_Tag(label, True, self.tokens.tag(open_tag(label))) for label in labels])
         self._closing = {
-            label: _Tag(label, False, self.tokens.tag(close_tag(label))) for label in self.constraint.labels
+            label: _by_first([_Tag(label, False, self.tokens.tag(close_tag(label)))]) for label in labels
         }
         self.place = 0  # the tokens of the source that are copied
         self.copying = True  # whether the last tokens can be read as a copy
         self._inside: tuple[str, int] | None = None
         self._log_probability = 0.0  # of the open span up to here
         self._pending: list[_Pending] = []
-        self._begin_tags()
+        self._beginning: dict[int, list[_Tag]] = {}  # tags that may begin here, by their first token
+        self._allow_tags()
 
     @property
     def done(self) -> bool:
@@ -98,58 +109,65 @@ class TagWalk:
     @property
     def vocabulary(self) -> set[int]:
         """All tokens that the answer could have."""
-        tags = [*self._opening, *self._closing.values()]
+        tables = [self._opening, *self._closing.values()]
+        tags = [tag for table in tables for group in table.values() for tag in group]
         return set(self.source).union(*(tag.ids for tag in tags))
 
     def options(self) -> list[int]:
         """Return the tokens that may come next, that of the source first; one alone is no decision."""
         copy = self.source[self.place : self.place + 1] if self.copying else []
-        return list(dict.fromkeys([*copy, *(pending.tag.ids[pending.depth] for pending in self._pending)]))
+        under_way = [pending.tag.ids[pending.depth] for pending in self._pending]
+        return list(dict.fromkeys([*copy, *under_way, *self._beginning]))
 
     def take(self, token: int, log_probability: float) -> None:
         """Go on with one of the options, chosen with this probability among them."""
-        self._log_probability += log_probability
-        copied = self.copying and self.source[self.place : self.place + 1] == [token]
+        begun = [
+            _Pending(tag, 0, self._piece_at[self.place], 0.0 if tag.opens else self._log_probability)
+            for tag in self._beginning.get(token, ())
+        ]
         self._pending = [
             replace(
                 pending,
                 depth=pending.depth + 1,
-                span_log_probability=pending.span_log_probability + log_probability,
+                log_probability=pending.log_probability + log_probability,
             )
-            for pending in self._pending
+            for pending in [*self._pending, *begun]
             if pending.tag.ids[pending.depth] == token
         ]
-        self.copying = copied
-        if copied:
-            self.place += 1
-            self._begin_tags()
+        self.copying = self.copying and self.source[self.place : self.place + 1] == [token]
+        self._log_probability += log_probability
+        self.place += self.copying
+        self._allow_tags()
+        if self.copying:
             return
         for pending in self._pending:
             if pending.depth == len(pending.tag.ids):
                 self._finish(pending)
                 return
 
-    def _begin_tags(self) -> None:
-        """Add the tags that may begin here."""
+    def _allow_tags(self) -> None:
+        """Lay out the tags that may begin here."""
+        self._beginning = {}
         boundary = self._piece_at.get(self.place)
-        if boundary is None:
+        if boundary is None or not self.copying:
             return
-        if self._inside is None:
-            self._pending += [
-                _Pending(tag, 0, boundary, 0.0)
-                for tag in self._opening
-                if self.constraint.may_open(boundary, tag.label)
-            ]
-        elif self.constraint.may_close(boundary, self._inside[0]):
-            tag = self._closing[self._inside[0]]
-            self._pending.append(_Pending(tag, 0, boundary, self._log_probability))
+        inside = self._inside[0] if self._inside else None
+        table = self._closing[inside] if inside else self._opening
+        if not self.constraint.bracket(boundary):
+            if inside or self.constraint.visible(boundary):
+                self._beginning = table
+            return
+        allowed = self.constraint.may_close if inside else self.constraint.may_open
+        for token, tags in table.items():
+            if here := [tag for tag in tags if allowed(boundary, tag.label)]:
+                self._beginning[token] = here
 
     def _finish(self, pending: _Pending) -> None:
         """Put the tag in: whatever was read as a copy since it began was the tag."""
         self.place = self._token_at[pending.boundary]
         self.copying = True
         self._pending = []
-        self._log_probability = pending.span_log_probability
+        self._log_probability = pending.log_probability
         if pending.tag.opens:
             self._inside = (pending.tag.label, pending.boundary)
             return
@@ -158,7 +176,7 @@ class TagWalk:
         score = math.exp(min(0.0, self._log_probability))
         self.spans.append(self.constraint.span(first, pending.boundary, label, score))
         self._inside = None
-        self._begin_tags()
+        self._allow_tags()
 
 
 @dataclass

@@ -32,7 +32,9 @@ class TextTokens:
         self._chat = chat
         self._special = {number for number, token in tokenizer.added_tokens_decoder.items() if token.special}
         self._anchors = [(anchor, self._encode(anchor)) for anchor in _ANCHORS]
+        self._vocabulary = dict(tokenizer.get_added_vocab())
         self._pieces: dict[str, tuple[int, ...]] = {}
+        self._tags: dict[str, tuple[int, ...]] = {}
 
     def control(self, token: str) -> int:
         """Return the id of a control token."""
@@ -60,8 +62,10 @@ class TextTokens:
 
     def tag(self, tag: str) -> tuple[int, ...]:
         """Return the ids of a tag: one where the vocabulary has it as a token, else those of its text."""
-        vocabulary_id = self._tokenizer.get_added_vocab().get(tag)
-        return self.plain(tag) if vocabulary_id is None else (int(vocabulary_id),)
+        if tag not in self._tags:
+            token = self._vocabulary.get(tag)
+            self._tags[tag] = self.plain(tag) if token is None else (int(token),)
+        return self._tags[tag]
 
     def prompt(self, segments: Sequence[Segment]) -> list[int]:
         """Return the ids of a conversation that a chat format has written.
