@@ -2,10 +2,10 @@
 
     "Denies chest pain. Mother had a stroke. CT to rule out PE."    negated, family, possible
 
-The algorithm is ConText, which grew from NegEx. A cue ("denies") reaches forward or backward over the findings
-of its sentence until a word that ends its reach ("but"); words that only look like a cue ("no change in") are
-passed over. The cues stand in `assertion_cues.yaml`, each group with a sentence of a note that explains it.
-The section counts too: what stands under "Family history" is the family's.
+The algorithm is ConText, which grew from NegEx. A cue ("denies") reaches forward or backward over the
+findings of its sentence until a word that ends its reach ("but"); words that only look like a cue ("no change
+in") are passed over. The cues stand in `assertion_cues.yaml`, each group with a sentence of a note that explains
+it. The section counts too: what stands under "Family history" is the family's.
 
     Chapman, Bridewell, Hanbury, Cooper, Buchanan. A simple algorithm for identifying negated findings and
     diseases in discharge summaries. J Biomed Inform 34 (2001) 301-310.
@@ -21,7 +21,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib import resources
-from itertools import product
 from typing import Any
 
 import yaml
@@ -33,12 +32,12 @@ from clinical.documents.sentences import split_sentences
 __all__ = ["NOT_ASSESSED", "PRIORITY", "assess"]
 
 NOT_ASSESSED = frozenset(
-    ["Age", "Sex", "Background", "Anatomy", "Location", "Gene", "Result", "Size", "Descriptor", "Severity"]
-    + ["Dosage", "Frequency", "Route", "Date", "Duration", "History", "Family_history"]
+    {"Age", "Sex", "Background", "Anatomy", "Location", "Gene", "Result", "Size", "Descriptor", "Severity"}
+    | {"Dosage", "Frequency", "Route", "Date", "Duration", "History", "Family_history"}
 )
-"""Labels without an assertion. Who the patient is, values, amounts, places and times qualify another mention and
-cannot be absent by themselves; a gene is part of a result; the two histories are whole statements, their denial
-included. Every other label is assessed, labels of the user's own among them."""
+"""Labels without an assertion. Who the patient is, values, amounts, places and times qualify another mention
+and cannot be absent by themselves; a gene is part of a result; the two histories are whole statements with
+their denial in them. Every other label is assessed, labels of the user's own among them."""
 
 PRIORITY: tuple[AssertionStatus, ...] = (
     "negated",
@@ -49,8 +48,8 @@ PRIORITY: tuple[AssertionStatus, ...] = (
     "present",
 )
 """Which status holds when several cues reach a finding. Absence comes first: "no family history of cancer" and
-"denies a history of asthma" leave nothing to report. Then whose it is ("mother with possible lupus"), then whether
-it is real at all ("if the suspected stroke recurs"), then when."""
+"denies a history of asthma" leave nothing to report. Then whose it is ("mother with possible lupus"), then
+whether it is real at all ("return if the suspected clot moves"), then when."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +72,7 @@ class _Node:
 
 @dataclass(frozen=True, slots=True)
 class _Cues:
-    """What `assertion_cues.yaml` says: the cues as a tree of words, and what a section's name or title means."""
+    """What `assertion_cues.yaml` says: the cues as a tree of words, and what sections mean by name or title."""
 
     tree: _Node
     sections: Mapping[str, Cue]
@@ -108,23 +107,21 @@ def assess(
     def sentence(index: int) -> _Sentence:
         return _Sentence(text, *sentences[index])
 
-    assessed = []
-    for entity in entities:
-        assertion = None
-        if entity.label not in NOT_ASSESSED:
-            found = (
-                sentence(max(bisect_right(starts, entity.start) - 1, 0)).assertion(entity) if starts else None
-            )
-            assertion = _with_section(text, entity, found, _section_at(sections, entity.start))
-        assessed.append(replace(entity, assertion=assertion))
-    return assessed
+    def assertion(entity: Entity) -> Assertion | None:
+        if entity.label in NOT_ASSESSED:
+            return None
+        index = max(bisect_right(starts, entity.start) - 1, 0)
+        found = sentence(index).assertion(entity) if starts else None
+        return _with_section(text, entity, found, _section_at(sections, entity.start))
+
+    return [replace(entity, assertion=assertion(entity)) for entity in entities]
 
 
 def _with_section(text: str, entity: Entity, found: Assertion | None, section: Section | None) -> Assertion:
     """Return what the words of the sentence and the section say together.
 
-    The section is overruled by a status of higher priority ("Family history: no cancer") and by words that speak
-    of the patient ("The patient herself has asthma"). Its cue is its title.
+    The section is overruled by a status of higher priority ("Family history: no cancer") and by words that
+    speak of the patient ("The patient herself has asthma"). Its cue is its title.
     """
     cue = None
     if section is not None:
@@ -132,10 +129,11 @@ def _with_section(text: str, entity: Entity, found: Assertion | None, section: S
         cue = meanings.get(section.name or "") or meanings.get(section.title.lower())
     if section is None or cue is None or entity.label in cue.not_for:
         return found if found and found.status != "present" else Assertion("present")
-    if found and (found.status == "present" or PRIORITY.index(found.status) <= PRIORITY.index(cue.status)):
+    rank = PRIORITY.index(cue.status)
+    if found and (found.status == "present" or PRIORITY.index(found.status) <= rank):
         return found
     start = text.index(section.title, section.start, section.end)
-    return Assertion(cue.status, Span(start, start + len(section.title), section.title))
+    return Assertion(PRIORITY[rank], Span(start, start + len(section.title), section.title))
 
 
 def _section_at(sections: Sequence[Section], offset: int) -> Section | None:
@@ -144,6 +142,9 @@ def _section_at(sections: Sequence[Section], offset: int) -> Section | None:
 
 
 # --- one sentence ---
+
+FURTHEST = 200
+"""No cue reaches further, in words. Lists of denied symptoms are long; longer ones have lost their full stops."""
 
 # A question mark is a word in front of a finding ("?pneumonia"), not at the end of a question.
 _WORD = re.compile(r"\d+(?:[.,]\d+)*|[^\W\d]+(?:['’][^\W\d]+)?|(?<![\w)])\?|[^\w\s?]")
@@ -160,11 +161,14 @@ class _Sentence:
         # The end of a sentence reads like a full stop, for cues such as ": none .".
         self.words = [*(word.group().lower().replace("’", "'") for word in words), "."]
         self.found = _with_reach(self.words)
+        self.places = [found.first for found in self.found]
 
     def assertion(self, entity: Entity) -> Assertion | None:
-        """Return what the cues that reach the entity say: the first in `PRIORITY`, of equal ones the nearest."""
+        """Return what the cues that reach the entity say: the first by `PRIORITY`, of equals the nearest."""
         first = bisect_right(self.starts, entity.start) - 1
         end = bisect_left(self.starts, entity.end)
+        low = bisect_left(self.places, first - FURTHEST)
+        high = bisect_right(self.places, end + FURTHEST)
         ranked = [
             (
                 PRIORITY.index(found.cue.status),
@@ -172,7 +176,7 @@ class _Sentence:
                 found.first,
                 found.end,
             )
-            for found in self.found
+            for found in self.found[low:high]
             if _reaches(found, first, end) and entity.label not in found.cue.not_for
         ]
         if not ranked:
@@ -194,47 +198,41 @@ def _reaches(found: _Found, first: int, end: int) -> bool:
     ("non-oliguric" is a finding). A cue in the middle of an entity says nothing about it.
     """
     cue = found.cue
-    if cue.direction != "backward" and end > found.end and first < found.high:
-        begins_with_cue = found.first <= first < found.end and cue.max_words != 0
-        if begins_with_cue or (first >= found.end and _near(cue, first - found.end)):
-            return True
-    return (
-        cue.direction != "forward"
-        and found.low <= first
-        and end <= found.first
-        and _near(cue, found.first - end)
-    )
-
-
-def _near(cue: Cue, words_between: int) -> bool:
-    return cue.max_words is None or words_between <= cue.max_words
+    furthest = FURTHEST if cue.max_words is None else cue.max_words
+    begins_with_cue = found.first <= first < found.end < end and furthest > 0
+    comes_after = found.end <= first < found.high and first - found.end <= furthest
+    comes_before = found.low <= first and 0 <= found.first - end <= furthest
+    if cue.direction == "backward":
+        return comes_before
+    return begins_with_cue or comes_after or (cue.direction == "both" and comes_before)
 
 
 def _with_reach(words: Sequence[str]) -> list[_Found]:
     """Return the cues among the words of one sentence, each with the words that it reaches."""
     places = list(_find_cues(words))
     reached = []
+    low = 0
     for index, (cue, first, end, limit) in enumerate(places):
-        if cue.status not in ("stop", "ignore"):
-            low = max((e for c, _, e, _ in places[:index] if _stops(c, "backward")), default=0)
-            later = (
-                f
-                for c, f, _, _ in places[index + 1 :]
-                if _stops(c, "forward") or _begins_anew(cue, c, words[f - 1])
-            )
-            reached.append(_Found(cue, first, end, low, min(limit, min(later, default=limit))))
+        if cue.status == "stop":
+            low = end if cue.direction != "forward" else low
+            continue
+        ends = (
+            place
+            for later, place, _, _ in places[index + 1 : index + 1 + FURTHEST]
+            if _ends_reach(cue, later, words[place - 1])
+        )
+        reached.append(_Found(cue, first, end, low, min(limit, next(ends, limit))))
     return reached
 
 
-def _stops(cue: Cue, direction: str) -> bool:
-    return cue.status == "stop" and cue.direction in (direction, "both")
+def _ends_reach(cue: Cue, later: Cue, word_before: str) -> bool:
+    """Return whether a later cue ends the forward reach of this one: a stop, or a statement of its own.
 
-
-def _begins_anew(cue: Cue, later: Cue, word_before: str) -> bool:
-    """Return whether a later cue begins a statement of its own: "no fever, possible pneumonia".
-
-    A past finding does not: it may go on with the list ("denies fever, history of clots, or cough").
+    "No fever, possible pneumonia" begins a new statement. A past finding does not: it may go on with the list
+    ("denies fever, history of clots, or cough").
     """
+    if later.status == "stop":
+        return later.direction != "backward"
     own = later.status in ("possible", "family", "hypothetical") and later.status != cue.status
     return own and later.direction != "backward" and word_before in (",", "and")
 
@@ -242,8 +240,8 @@ def _begins_anew(cue: Cue, later: Cue, word_before: str) -> bool:
 def _find_cues(words: Sequence[str]) -> Iterator[tuple[Cue, int, int, int]]:
     """Yield each cue with its first word, the word after its last, and the word that its reach may not pass.
 
-    The longest cue at a place counts, and none that lies inside another. A cue that begins a longer one to be
-    ignored still speaks of the words in that: in "no improvement in pain" the improvement is denied, not the pain.
+    The longest cue at a place counts, and none that lies inside another. A forward cue that begins a
+    longer one to be ignored speaks of the words in that: "no improvement in pain" denies the improvement.
     """
     tree = _cues().tree
     covered = 0
@@ -261,7 +259,7 @@ def _find_cues(words: Sequence[str]) -> Iterator[tuple[Cue, int, int, int]]:
         cue, covered = ended[-1]
         if cue.status != "ignore":
             yield cue, first, covered, len(words)
-        elif meant := [pair for pair in ended if pair[0].status not in ("ignore", "stop")]:
+        elif meant := [pair for pair in ended if pair[0].direction == "forward" and pair[0].status != "stop"]:
             cue, end = meant[-1]
             yield cue, first, end, covered
 
@@ -281,8 +279,7 @@ def _cues() -> _Cues:
         cue = _cue(group)
         sections.update(dict.fromkeys(group.get("sections", ()), cue))
         for phrase in group.get("cues", ()):
-            for plain in _spell_out(phrase):
-                _plant(tree, plain, cue)
+            _plant(tree, phrase, cue)
     return _Cues(tree, sections)
 
 
@@ -296,22 +293,19 @@ def _cue(group: Mapping[str, Any]) -> Cue:
 
 
 def _plant(tree: _Node, phrase: str, cue: Cue) -> None:
-    node = tree
-    for word in _WORD.findall(phrase.lower()):
+    """Add every plain phrase that one with alternatives stands for: "no (acute|) change" adds two."""
+    ends = [tree]
+    for index, piece in enumerate(_ALTERNATIVES.split(phrase)):
+        # The pieces at odd places are the alternatives between the fixed ones.
+        choices = [_WORD.findall(choice.lower()) for choice in (piece.split("|") if index % 2 else [piece])]
+        ends = [_walk(node, words) for node in ends for words in choices]
+    for node in ends:
+        if node.cue not in (None, cue):
+            raise ValueError(f"assertion_cues.yaml: {phrase!r} gives one of its phrases a second meaning")
+        node.cue = cue
+
+
+def _walk(node: _Node, words: Sequence[str]) -> _Node:
+    for word in words:
         node = node.next.setdefault(word, _Node())
-    if node.cue not in (None, cue):
-        raise ValueError(f"assertion_cues.yaml: two meanings for {' '.join(phrase.split())!r}")
-    node.cue = cue
-
-
-def _spell_out(phrase: str) -> Iterator[str]:
-    """Yield every plain phrase that one with alternatives stands for.
-
-    >>> list(_spell_out("no (acute|) change"))
-    ['no acute change', 'no  change']
-    """
-    pieces = _ALTERNATIVES.split(phrase)
-    # The pieces at odd places are the alternatives between the fixed ones.
-    choices = [piece.split("|") if index % 2 else [piece] for index, piece in enumerate(pieces)]
-    for choice in product(*choices):
-        yield "".join(choice)
+    return node
