@@ -22,7 +22,7 @@ def main() -> None:
         Note(f"ward{n % 7}/{n}.txt", f"Note {n} of Anna", f"in/ward{n % 7}/{n}.txt")
         for n in range(int(count))
     )
-    print(run(job, notes, Path(out), progress(None, quiet=True), workers=int(workers)))
+    print(run(job, notes, Path(out), progress(None, quiet=True), root=Path(), workers=int(workers)))
 
 
 if __name__ == "__main__":

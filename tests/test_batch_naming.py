@@ -3,36 +3,41 @@
 from __future__ import annotations
 
 import unicodedata
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clinical.batch.naming import Names
+from clinical.batch.naming import Names, common_root
 from clinical.documents.note import Note
 
 
 @pytest.mark.parametrize(
     ("id", "path", "name"),
     [
-        ("a.txt", "notes/a.txt", "a.txt"),
-        ("ward 3/Müller (2).txt", "/data/notes/ward 3/Müller (2).txt", "ward 3/Müller (2).txt"),
-        ("17", "records.jsonl", "17"),
+        ("notes/a.txt", "notes/a.txt", "a.txt"),
+        ("notes/ward 3/Müller (2).txt", "notes/ward 3/Müller (2).txt", "ward 3/Müller (2).txt"),
+        ("notes/b.json#Report/7", "notes/b.json", "b.json#Report-7"),
+        ("notes/r.jsonl:7", "notes/r.jsonl", "r.jsonl-7"),
+        ("-", None, "stdin"),
+        ("-:3", None, "stdin-3"),
+        ("17", "notes/records.jsonl", "17"),
         ("visit/17", "records.jsonl", "visit_17~"),
         ("../../etc/passwd", "records.jsonl", "_._.._etc_passwd~"),
-        ("../notes/a.txt", "../notes/a.txt", "_._notes_a.txt~"),
-        ("/data/a.txt", "/data/a.txt", "_data_a.txt~"),
-        ("-", None, "_~"),
+        ("elsewhere/a.txt", "elsewhere/a.txt", "elsewhere_a.txt~"),
+        ("../notes.txt", "../notes.txt", "_._notes.txt~"),
         ("", "records.csv", "_~"),
         ("manifest", "records.csv", "manifest~"),
         ("CON", "records.csv", "_CON~"),
         ("a\nb\x00", "records.csv", "a_b_~"),
         ("tail. ", "records.csv", "tail~"),
-        ("bad\udc80name.txt", "in/bad\udc80name.txt", "bad_name.txt~"),
+        ("notes/bad\udc80name.txt", "notes/bad\udc80name.txt", "bad_name.txt~"),
+        ("notes/.hidden", "notes/.hidden", "_hidden~"),
     ],
 )
 def test_names(id: str, path: str | None, name: str) -> None:
-    found = Names().name(Note(id, "", path))
+    found = Names(Path("notes")).name(Note(id, "", path))
     # Behind the tilde stands a hash of the id.
     assert found[: -12 if name.endswith("~") else None] == name
 
@@ -80,5 +85,16 @@ def test_every_id_gets_one_safe_name(ids: list[str], path: str | None) -> None:
 @given(st.lists(st.text(st.characters(exclude_characters="/\x00")).filter(bool), min_size=1, max_size=5))
 def test_paths_never_leave_the_folder(parts: list[str]) -> None:
     path = "/".join(parts)
-    name = Names().name(Note(path, "", f"/data/{path}"))
+    name = Names(Path("/data")).name(Note(f"/data/{path}", "", f"/data/{path}"))
     assert not {"", ".", ".."} & set(name.split("/"))
+
+
+def test_the_common_root_of_a_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a" / "deep").mkdir(parents=True)
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "note.txt").touch()
+    assert common_root(["a"]) == tmp_path / "a"
+    assert common_root(["b/note.txt"]) == tmp_path / "b"
+    assert common_root(["a/deep", str(tmp_path / "b" / "note.txt")]) == tmp_path
+    assert common_root([]) is None

@@ -21,7 +21,7 @@ SECRET = "Xanthippe"
 
 
 def note(name: str, text: str = "Pain in the Knee") -> Note:
-    return Note(name, text, f"in/{name}")
+    return Note(f"in/{name}", text, f"in/{name}")
 
 
 def go(
@@ -33,7 +33,7 @@ def go(
     force: bool = False,
 ) -> Tally:
     quiet = PlainProgress(None)
-    return run(job or FakeJob(), documents, out, quiet, workers=workers, force=force)
+    return run(job or FakeJob(), documents, out, quiet, root=Path("in"), workers=workers, force=force)
 
 
 def files(out: Path) -> dict[str, str]:
@@ -49,8 +49,8 @@ def test_one_result_per_document_beside_its_path(tmp_path: Path) -> None:
     tally = go(tmp_path / "out", [note("a.txt"), note("b/a.txt", "no word")])
     assert tally == Tally(done=2)
     assert files(tmp_path / "out") == {
-        "a.txt.txt": "a.txt plain ['Pain', 'Knee']\n",
-        "b/a.txt.txt": "b/a.txt plain []\n",
+        "a.txt.txt": "in/a.txt plain ['Pain', 'Knee']\n",
+        "b/a.txt.txt": "in/b/a.txt plain []\n",
     }
 
 
@@ -63,7 +63,7 @@ def test_manifest_says_what_was_done(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert (failed["id"], failed["reason"]) == ("in/b.pdf", "encrypted")
     assert {key: done[key] for key in ("event", "id", "path", "sha256", "counts")} == {
         "event": "done",
-        "id": "a.txt",
+        "id": "in/a.txt",
         "path": "in/a.txt",
         "sha256": note("a.txt").sha256,
         "counts": {"words": 2},
@@ -78,7 +78,7 @@ def test_second_run_skips_what_is_done(tmp_path: Path) -> None:
     assert go(tmp_path / "out", documents, job) == Tally(done=2, failed=1)
     journal.unlink()
     assert go(tmp_path / "out", documents, job) == Tally(skipped=2, failed=1)
-    assert journal.read_text() == "c.txt\n"
+    assert journal.read_text() == "in/c.txt\n"
 
 
 @pytest.mark.parametrize(
@@ -109,13 +109,13 @@ def test_what_changed_is_done_again(tmp_path: Path, change: str, tally: Tally) -
     first = note("a.txt", "A new Text" if change == "text" else "Pain in the Knee")
     assert go(tmp_path, [first, note("b.txt")], job, force=change == "force") == tally
     words = "['A', 'Text']" if change == "text" else "['Pain', 'Knee']"
-    assert files(tmp_path)["a.txt.txt"] == f"a.txt {job.option} {words}\n"
+    assert files(tmp_path)["a.txt.txt"] == f"in/a.txt {job.option} {words}\n"
 
 
 def test_going_back_to_former_options_does_not_trust_overwritten_results(tmp_path: Path) -> None:
     for option in ("one", "two", "one"):
         assert go(tmp_path, [note("a.txt")], FakeJob(option=option)) == Tally(done=1)
-        assert files(tmp_path) == {"a.txt.txt": f"a.txt {option} ['Pain', 'Knee']\n"}
+        assert files(tmp_path) == {"a.txt.txt": f"in/a.txt {option} ['Pain', 'Knee']\n"}
 
 
 @pytest.mark.parametrize(
@@ -146,8 +146,10 @@ def test_a_document_that_kills_its_worker_is_tried_twice_and_named(
     documents = [note(f"{n}.txt", "KILL" if n == 2 else "Fine") for n in range(6)]
     job = FakeJob(batch_size=batch_size, journal=tmp_path / "journal")
     assert go(tmp_path / "out", documents, job, workers=2) == Tally(done=5, failed=1)
-    assert (tmp_path / "journal").read_text().split().count("2.txt") == 2
-    assert "failed: 2.txt: its worker process died twice (SIGKILL, out of memory?)" in capsys.readouterr().err
+    assert (tmp_path / "journal").read_text().split().count("in/2.txt") == 2
+    assert (
+        "failed: in/2.txt: its worker process died twice (SIGKILL, out of memory?)" in capsys.readouterr().err
+    )
 
 
 def test_a_worker_that_dies_by_chance_costs_nothing(tmp_path: Path) -> None:
@@ -190,7 +192,7 @@ def test_no_word_of_a_note_is_in_manifest_or_messages(
     assert SECRET not in (tmp_path / "manifest.jsonl").read_text()
     said = capsys.readouterr()
     assert SECRET not in said.err + said.out
-    assert "failed: BUG.txt: ValueError at fakes.py:" in said.err
+    assert "failed: in/BUG.txt: ValueError at fakes.py:" in said.err
 
 
 def test_a_second_run_on_the_same_folder_is_refused(tmp_path: Path) -> None:
@@ -203,7 +205,7 @@ def test_a_name_that_cannot_be_written_fails_alone(tmp_path: Path) -> None:
     # A result that another document needs as a folder: the file "a.txt.txt" and the folder "a.txt.txt/".
     documents = [note("a.txt"), note("a.txt.txt/b"), note("c.txt")]
     assert go(tmp_path, documents) == Tally(done=2, failed=1)
-    assert [event["id"] for event in events(tmp_path) if event["event"] == "failed"] == ["a.txt.txt/b"]
+    assert [event["id"] for event in events(tmp_path) if event["event"] == "failed"] == ["in/a.txt.txt/b"]
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")

@@ -14,6 +14,9 @@ from click.testing import CliRunner, Result
 from fakes import FakeNerJob
 
 from clinical.cli import cli
+from clinical.commands.options import Documents
+from clinical.documents.reading import MAX_BYTES
+from clinical.errors import UsageError
 from clinical.formats import FORMATS
 from clinical.tasks.ner import SYSTEMS
 
@@ -153,7 +156,7 @@ def test_threshold_leaves_out_what_scores_lower(note: Path) -> None:
         (["NOTE", "--threshold", "2"], 2, "--threshold"),
         (["NOTE", "--max-bytes", "3"], 1, "note.txt"),
         (["missing.txt"], 2, "missing.txt"),
-        (["EMPTY"], 2, "EMPTY"),
+        (["EMPTY"], 1, "failed: EMPTY: an empty folder"),
         ([], 1, "-"),
     ],
 )
@@ -182,17 +185,30 @@ def test_one_missing_path_does_not_cost_the_others(note: Path) -> None:
 
 def test_nothing_to_read_on_a_terminal_is_a_wrong_call(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("clinical.commands.options.sys.stdin", None)
-    from clinical.commands.options import standard_input
-    from clinical.errors import UsageError
-
     with pytest.raises(UsageError, match="nothing to read; give a file"):
-        standard_input()
+        Documents([])
 
 
 def test_names_in_the_help_are_those_there_are() -> None:
     help = " ".join(ner("--help").stdout.split())
     for name in (*SYSTEMS, *FORMATS):
         assert name in help
+    assert f"[default: {MAX_BYTES // 10**6} MB]" in help
+
+
+def test_files_of_other_kinds_in_a_folder_are_counted(folder: Path) -> None:
+    (folder / "scan.png").write_bytes(b"")
+    assert (
+        ner(folder).stderr.splitlines()[-1]
+        == "2 done, 0 skipped (already done), 0 failed; passed over: 1 .png"
+    )
+
+
+def test_no_model_is_loaded_for_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(FakeNerJob, "load", lambda _: pytest.fail("loaded"))
+    (tmp_path / "empty.txt").touch()
+    result = ner(tmp_path / "empty.txt")
+    assert (result.exit_code, result.stderr) == (1, f"failed: {tmp_path / 'empty.txt'}: empty\n")
 
 
 @pytest.mark.embedded

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import unicodedata
-from pathlib import PurePosixPath
+from collections.abc import Sequence
+from pathlib import Path
 
 from clinical.documents.note import Note
 
@@ -23,10 +25,11 @@ class Names:
 
     Names that differ only in case or in Unicode form are told apart by a hash of the id, because file systems
     that fold either would let one result overwrite the other. `taken` is seeded from the manifest, so that a
-    document keeps its name when others come or go.
+    document keeps its name when others come or go. Paths are kept as they are below `root`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, root: Path | None = None) -> None:
+        self._root = root
         self._taken: dict[bytes, bytes] = {}
         self.keep(MANIFEST_STEM, "")
 
@@ -36,7 +39,7 @@ class Names:
 
     def name(self, note: Note) -> str:
         """Return the name of the note's result: a relative path with forward slashes."""
-        parts = _parts(note)
+        parts = _parts(note, self._root)
         cleaned = [_safe(part) for part in parts]
         stem = "/".join(cleaned)
         if cleaned != parts or not self._is_free(stem, note.id):
@@ -48,14 +51,34 @@ class Names:
         return self._taken.get(_folded(stem), _digest(document_id)) == _digest(document_id)
 
 
-def _parts(note: Note) -> list[str]:
-    """Return the folders and the name: those of the id where it is a path, else the id as one name."""
-    path = PurePosixPath(note.id)
-    if note.path is None or path.is_absolute() or ".." in path.parts:
+def common_root(paths: Sequence[str]) -> Path | None:
+    """Return the deepest folder that holds all of these files and folders; `None` when there is none such."""
+    folders = [path if os.path.isdir(path) else os.path.dirname(path) for path in map(os.path.abspath, paths)]
+    try:
+        return Path(os.path.commonpath(folders)) if folders else None
+    except ValueError:  # on different drives
+        return None
+
+
+def _parts(note: Note, root: Path | None) -> list[str]:
+    """Return folders and name: those of the file below `root`, or the id of a record as one name.
+
+    A part of a file has the id of the file with `#` or `:` and what names the part behind it.
+    """
+    if note.path is None:
+        return ["stdin" + _part_name(note.id.removeprefix("-")) if note.id.startswith("-") else note.id]
+    if root is None or not note.id.startswith(note.path):
         return [note.id]
-    file = PurePosixPath(note.path.replace("\\", "/"))
-    is_path = file.parts[-len(path.parts) :] == path.parts
-    return list(path.parts) if is_path else [note.id]
+    below = os.path.relpath(note.path, root)
+    parts = list(Path(below).parts)
+    if ".." in parts or not parts:
+        return [note.id]
+    parts[-1] += _part_name(note.id.removeprefix(note.path))
+    return parts
+
+
+def _part_name(behind: str) -> str:
+    return behind.replace(":", "-").replace("/", "-")
 
 
 def _safe(part: str) -> str:

@@ -21,14 +21,15 @@ def run(
     folder: Path,
     progress: Progress,
     *,
+    root: Path | None = None,
     workers: int = 1,
     force: bool = False,
 ) -> Tally:
     """Process every document that the folder has no result for yet, and return a tally.
 
-    `force` does again what is done. Failures are named on the way and do not stop the run. Raises
-    `ClinicalError` when the run cannot go on, and `KeyboardInterrupt` with a line for the user; either
-    way the same call goes on from there.
+    Results have the paths of their documents below `root`. `force` does again what is done. Failures are
+    named on the way and do not stop the run. Raises `ClinicalError` when the run cannot go on, and
+    `KeyboardInterrupt` with a line for the user; either way the same call goes on from there.
     """
     tally = Tally()
     with Manifest(folder) as manifest, progress:
@@ -37,7 +38,7 @@ def run(
                 identity = pool.identity()
                 progress.tell(used(identity))
                 manifest.begin({**job.settings(), **identity})
-                _Run(manifest, progress, tally, force).process(documents, pool, job.batch_size)
+                _Run(manifest, progress, tally, root, force).process(documents, pool, job.batch_size)
         except KeyboardInterrupt:
             raise KeyboardInterrupt(f"Interrupted: {tally}. The same command goes on from here.") from None
     return tally
@@ -78,12 +79,14 @@ def _attempted(
 class _Run:
     """The bookkeeping between the documents, the workers and the manifest."""
 
-    def __init__(self, manifest: Manifest, progress: Progress, tally: Tally, force: bool) -> None:
+    def __init__(
+        self, manifest: Manifest, progress: Progress, tally: Tally, root: Path | None, force: bool
+    ) -> None:
         self._manifest = manifest
         self._progress = progress
         self._tally = tally
         self._force = force
-        self._names = Names()
+        self._names = Names(root)
         for done in manifest.done():
             self._names.keep(done.name, done.id)
 

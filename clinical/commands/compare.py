@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 import click
 
-from clinical.commands.options import Name, read_documents, standard_input
+from clinical.commands.options import Documents, Name
 from clinical.errors import UsageError
 
 if TYPE_CHECKING:
@@ -108,9 +108,7 @@ def ner(
     chosen = format_ or _format_for(output)
     loaded = [(spec, spec.load()) for spec in specs]
     asked, remarks = _labels(labels, loaded)
-    documents, total = (
-        _gold_notes(gold) if gold and not paths else read_documents(paths or standard_input(), None)
-    )
+    documents, total = _documents(paths) if paths or gold is None else _gold_notes(gold)
     with _opened(output) as stream:
         tally = _write(documents, total, loaded, asked, gold, remarks, chosen, stream, quiet)
     ctx.exit(1 if tally.failed else 0)
@@ -141,7 +139,12 @@ def _labels(names: str | None, loaded: Loaded) -> tuple[tuple[Label, ...], list[
     return known, remarks
 
 
-def _gold_notes(gold: Gold) -> tuple[Iterator[Note | DocumentError], int]:
+def _documents(paths: Sequence[str]) -> tuple[Iterable[Note | DocumentError], int | None]:
+    documents = Documents(paths)
+    return documents, documents.total
+
+
+def _gold_notes(gold: Gold) -> tuple[Iterable[Note | DocumentError], int]:
     from clinical.documents.note import Note
 
     return (Note(document.id, document.text) for document in gold.documents), len(gold.documents)
@@ -169,7 +172,7 @@ def _opened(output: Path | None) -> Iterator[IO[str] | IO[bytes]]:
 
 
 def _write(
-    documents: Iterator[Note | DocumentError],
+    documents: Iterable[Note | DocumentError],
     total: int | None,
     loaded: Loaded,
     labels: Sequence[Label],

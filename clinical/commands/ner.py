@@ -9,12 +9,17 @@ from typing import TYPE_CHECKING
 
 import click
 
-from clinical.commands.options import Name, formats, read_documents, standard_input, systems
+from clinical.commands.options import Documents, Name, formats, systems
 from clinical.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from clinical.batch.ner import NerJob
     from clinical.batch.progress import Tally
+    from clinical.documents.annotations import Extraction
+    from clinical.documents.note import Note
+    from clinical.errors import DocumentError
     from clinical.prompts.labels import Label
 
 BATCH_SIZE = 8
@@ -72,7 +77,7 @@ FILE_ENDINGS = {".ann", ".conll", ".csv", ".html", ".json", ".jsonl", ".spacy", 
 )
 @click.option("--no-assertion", is_flag=True, help="Do not tell negated, historical … from present entities.")
 @click.option(
-    "--max-bytes", metavar="N", type=click.IntRange(min=1), help="Refuse larger files.  [default: 50 MB]"
+    "--max-bytes", metavar="N", type=click.IntRange(min=1), help="Refuse larger files.  [default: 100 MB]"
 )
 @click.option("--force", is_flag=True, help="With -o: do again what is done.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress; failures are still named.")
@@ -125,14 +130,14 @@ def ner(
         format=format_ or ("table" if to_terminal else "jsonl"),
         batch_size=batch_size or (1 if to_terminal else BATCH_SIZE),
     )
-    sources = paths or standard_input()
+    if output is None and (workers > 1 or force):
+        raise UsageError("--workers and --force go with -o; give a folder for the results")
+    documents = Documents(paths, max_bytes)
     if output is None:
-        if workers > 1 or force:
-            raise UsageError("--workers and --force go with -o; give a folder for the results")
-        tally = _print(job, sources, max_bytes, quiet)
+        tally = _print(job, documents, quiet)
     else:
-        _check_output(output, sources)
-        tally = _write(job, sources, max_bytes, quiet, output, workers, force)
+        _check_output(output, documents.paths)
+        tally = _write(job, documents, quiet, output, workers, force)
     ctx.exit(1 if tally.failed else 0)
 
 
@@ -165,7 +170,7 @@ def _check_output(output: Path, sources: tuple[str, ...]) -> None:
             raise UsageError(f"-o {output} lies in the folder that is read, {source}; choose one beside it")
 
 
-def _print(job: NerJob, sources: tuple[str, ...], max_bytes: int | None, quiet: bool) -> Tally:
+def _print(job: NerJob, documents: Documents, quiet: bool) -> Tally:
     """Write all results to standard output."""
     from clinical.batch.progress import Tally, progress
     from clinical.batch.run import in_process, used
@@ -176,13 +181,17 @@ def _print(job: NerJob, sources: tuple[str, ...], max_bytes: int | None, quiet: 
         raise UsageError(
             f"{job.format} is not text; send it to a file (> notes.spacy) or give a folder with -o"
         )
-    documents, total = read_documents(sources, max_bytes)
     tally = Tally()
-    processor = job.load()
-    with progress(total, quiet=quiet, moving=not sys.stdout.isatty()) as shown:
-        shown.tell(used(processor.identity))
+    with progress(documents.total, quiet=quiet, moving=not sys.stdout.isatty()) as shown:
+        results: Iterable[tuple[Note, Extraction] | DocumentError]
+        if documents.has_readable():
+            processor = job.load()
+            shown.tell(used(processor.identity))
+            results = in_process(processor.extract, documents, job.batch_size)
+        else:
+            results = (document for document in documents if isinstance(document, DocumentError))
         with closing(open_writer(job.format, sys.stdout)) as writer:
-            for result in in_process(processor.extract, documents, job.batch_size):
+            for result in results:
                 if isinstance(result, DocumentError):
                     tally.failed += 1
                     shown.say(f"failed: {result}")
@@ -191,25 +200,26 @@ def _print(job: NerJob, sources: tuple[str, ...], max_bytes: int | None, quiet: 
                     writer.write(*result)
                 shown.update(tally)
         if tally.seen != 1:
-            shown.tell(str(tally))
+            shown.tell(f"{tally}{_passed_over(documents)}")
     return tally
 
 
-def _write(
-    job: NerJob,
-    sources: tuple[str, ...],
-    max_bytes: int | None,
-    quiet: bool,
-    output: Path,
-    workers: int,
-    force: bool,
-) -> Tally:
+def _write(job: NerJob, documents: Documents, quiet: bool, output: Path, workers: int, force: bool) -> Tally:
     """Write one result per document into the folder."""
+    from clinical.batch.naming import common_root
     from clinical.batch.progress import progress
     from clinical.batch.run import run
 
-    documents, total = read_documents(sources, max_bytes)
-    shown = progress(total, quiet=quiet)
-    tally = run(job, documents, output, shown, workers=workers, force=force)
-    shown.tell(f"{tally}; results and {output / 'manifest.jsonl'}")
+    shown = progress(documents.total, quiet=quiet)
+    root = common_root([path for path in documents.paths if path != "-"])
+    tally = run(job, documents, output, shown, root=root, workers=workers, force=force)
+    shown.tell(f"{tally}{_passed_over(documents)}; results and manifest.jsonl in {output}")
     return tally
+
+
+def _passed_over(documents: Documents) -> str:
+    """Return the words for files in folders that are of no kind that can be read."""
+    if not documents.passed_over:
+        return ""
+    kinds = ", ".join(f"{count} {suffix}" for suffix, count in sorted(documents.passed_over.items()))
+    return f"; passed over: {kinds}"

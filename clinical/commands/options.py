@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import os
 import sys
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -56,19 +58,51 @@ def systems() -> Sequence[str]:
     return SYSTEMS
 
 
-def standard_input() -> tuple[str, ...]:
-    """Return what stands for no PATH: text that is piped in. Raises `UsageError` when there is none."""
+class Documents:
+    """The documents behind the PATHs of a call; they are read as they are asked for.
+
+    `total` is how many there are, where that can be counted, and `passed_over` counts the files in folders
+    that are of no kind that can be read, by suffix, once they were passed. Raises `UsageError` when there is
+    nothing at all to read.
+    """
+
+    def __init__(self, paths: Sequence[str], max_bytes: int | None = None) -> None:
+        from clinical.documents.reading import MAX_BYTES, count, read
+
+        self.paths = tuple(paths) or _standard_input()
+        if not any(path == "-" or os.path.lexists(path) for path in self.paths):
+            raise UsageError(f"{self.paths[0]}: no such file or folder")
+        self.total = count(self.paths)
+        self.passed_over: Counter[str] = Counter()
+        self._rest = read(
+            self.paths,
+            stdin=getattr(sys.stdin, "buffer", None),
+            max_bytes=max_bytes or MAX_BYTES,
+            skipped=self.passed_over,
+        )
+        self._ahead: deque[Note | DocumentError] = deque()
+
+    def __iter__(self) -> Iterator[Note | DocumentError]:
+        while self._ahead:
+            yield self._ahead.popleft()
+        yield from self._rest
+
+    def has_readable(self) -> bool:
+        """Return whether any document can be read, looking no further than the first: what a model is loaded for."""
+        from clinical.documents.note import Note
+
+        while not any(isinstance(document, Note) for document in self._ahead):
+            document = next(self._rest, None)
+            if document is None:
+                return False
+            self._ahead.append(document)
+        return True
+
+
+def _standard_input() -> tuple[str, ...]:
+    """Return what stands for no PATH: text that is piped in."""
     if sys.stdin is None or sys.stdin.isatty():
         raise UsageError(
             "nothing to read; give a file, a folder, records (.jsonl, .csv), or - and pipe text in"
         )
     return ("-",)
-
-
-def read_documents(
-    sources: tuple[str, ...], max_bytes: int | None
-) -> tuple[Iterator[Note | DocumentError], int | None]:
-    """Return the documents, which are read as they are asked for, and how many there are."""
-    from clinical.documents.reading import MAX_BYTES, count, read
-
-    return read(sources, stdin=sys.stdin.buffer, max_bytes=max_bytes or MAX_BYTES), count(sources)
