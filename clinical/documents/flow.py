@@ -18,6 +18,7 @@ class Flow:
     def __init__(self) -> None:
         self._parts: list[str] = []
         self._newlines = 0
+        self._tabs = 0
         self._blank = False
 
     @property
@@ -44,25 +45,24 @@ class Flow:
 
     def line(self) -> None:
         """Go to a new line before the next word."""
-        self._newlines = max(self._newlines, 1)
+        self._newlines, self._tabs = max(self._newlines, 1), 0
 
     def paragraph(self) -> None:
         """Leave an empty line before the next word."""
-        self._newlines = 2
+        self._newlines, self._tabs = 2, 0
 
     def line_break(self) -> None:
         """Go to a new line, once more for each call."""
-        self._newlines += 1
+        self._newlines, self._tabs = self._newlines + 1, 0
 
     def cell(self) -> None:
-        """Put a tab between this and the next cell of a table, if something stands on the line."""
-        if self._parts and not self._newlines:
-            self._parts.append("\t")
+        """Put a tab between this and the next cell of a table; empty cells at the end of a row leave none."""
+        self._tabs += 1
         self._blank = False
 
     def _begin(self) -> None:
-        if self._newlines and self._parts:
-            self._parts.append("\n" * self._newlines)
-        elif self._blank and self._parts and self._parts[-1] != "\t":
-            self._parts.append(" ")
-        self._newlines, self._blank = 0, False
+        if self._parts:
+            self._parts.append("\n" * self._newlines + "\t" * self._tabs)
+            if self._blank and not self._newlines and not self._tabs:
+                self._parts.append(" ")
+        self._newlines, self._tabs, self._blank = 0, 0, False

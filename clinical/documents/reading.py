@@ -34,7 +34,7 @@ from clinical.documents.extracted import Extracted, Unreadable
 from clinical.documents.note import Note
 from clinical.errors import DocumentError
 
-__all__ = ["MAX_BYTES", "Source", "count", "find_sources", "read", "read_source"]
+__all__ = ["MAX_BYTES", "count", "read"]
 
 MAX_BYTES = 100_000_000
 """Larger files, and larger lines of record files, are refused."""
@@ -65,7 +65,7 @@ Parts = Iterator[Extracted | Unreadable]
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class _Source:
     """A file to read, or standard input (`-`), and its format; `None` when its content has to tell."""
 
     path: str
@@ -90,7 +90,7 @@ def read(
     `skipped` counts, by suffix, the files that were passed over in folders.
     """
     places: dict[str, str] = {}
-    for source in find_sources(paths, skipped):
+    for source in _find_sources(paths, skipped):
         if isinstance(source, DocumentError):
             yield source
             continue
@@ -104,14 +104,6 @@ def read(
             yield document
 
 
-def read_source(
-    source: Source, *, stdin: BinaryIO | None = None, max_bytes: int = MAX_BYTES
-) -> Iterator[Note | DocumentError]:
-    """Yield the documents of one source; that their ids are unique is for the caller to see to."""
-    for document, _ in _placed(source, stdin, max_bytes):
-        yield document
-
-
 def count(paths: Sequence[str]) -> int | None:
     """Return how many documents and errors `read` will yield, for a progress bar; `None` when nobody knows yet.
 
@@ -119,7 +111,7 @@ def count(paths: Sequence[str]) -> int | None:
     as one. What is compressed, a CSV file or standard input is not counted.
     """
     total = 0
-    for source in find_sources(paths):
+    for source in _find_sources(paths):
         if isinstance(source, DocumentError) or source.format not in (*RECORDS, None):
             total += 1
         elif source.path == STDIN or source.packed or source.format == "csv":
@@ -129,9 +121,9 @@ def count(paths: Sequence[str]) -> int | None:
     return total
 
 
-def find_sources(
+def _find_sources(
     paths: Iterable[str], skipped: Counter[str] | None = None
-) -> Iterator[Source | DocumentError]:
+) -> Iterator[_Source | DocumentError]:
     """Yield the files behind the paths, folders in sorted order, each file once."""
     seen: set[str] = set()
     for path in paths:
@@ -146,9 +138,9 @@ def find_sources(
 # --- files and folders ---
 
 
-def _sources_of(path: str, skipped: Counter[str] | None) -> Iterator[Source | DocumentError]:
+def _sources_of(path: str, skipped: Counter[str] | None) -> Iterator[_Source | DocumentError]:
     if path == STDIN:
-        yield Source(STDIN, None)
+        yield _Source(STDIN, None)
         return
     try:
         mode = os.stat(path).st_mode
@@ -161,17 +153,17 @@ def _sources_of(path: str, skipped: Counter[str] | None) -> Iterator[Source | Do
         yield _source(path)
 
 
-def _source(path: str) -> Source:
+def _source(path: str) -> _Source:
     """The source of a file, its format by its suffix."""
     name = path.lower()
     packed = name.endswith(".gz")
     format_ = FORMATS.get(os.path.splitext(name.removesuffix(".gz"))[1])
     if packed and format_ not in RECORDS:
         format_ = None
-    return Source(str(Path(path)), format_, packed)
+    return _Source(str(Path(path)), format_, packed)
 
 
-def _folder(path: str, skipped: Counter[str] | None) -> Iterator[Source | DocumentError]:
+def _folder(path: str, skipped: Counter[str] | None) -> Iterator[_Source | DocumentError]:
     """Yield the documents below a folder; one error when there is none."""
     passed_over: Counter[str] = Counter()
     found = False
@@ -260,7 +252,7 @@ def _lines_in(path: str) -> int:
 
 
 def _placed(
-    source: Source, stdin: BinaryIO | None, max_bytes: int
+    source: _Source, stdin: BinaryIO | None, max_bytes: int
 ) -> Iterator[tuple[Note | DocumentError, str]]:
     """Yield the documents of a source, each with the place that it came from."""
     found = False
@@ -276,7 +268,7 @@ def _placed(
         yield DocumentError(source.name, _reason(error, source.path)), source.name
 
 
-def _note(part: Extracted | Unreadable, source: Source) -> tuple[Note | DocumentError, str]:
+def _note(part: Extracted | Unreadable, source: _Source) -> tuple[Note | DocumentError, str]:
     joint = ":" if source.format in RECORDS or source.path == STDIN else "#"
     place = f"{source.name}{joint}{part.place}" if part.place else source.name
     if isinstance(part, Unreadable):
@@ -301,7 +293,7 @@ def _fault(text: str) -> str | None:
     return None
 
 
-def _parts(source: Source, stdin: BinaryIO | None, max_bytes: int) -> Parts:
+def _parts(source: _Source, stdin: BinaryIO | None, max_bytes: int) -> Parts:
     if source.path == STDIN:
         yield from _standard_input(stdin, max_bytes)
     elif source.format == "jsonl":
@@ -392,7 +384,7 @@ def _refuse_size(size: int, max_bytes: int) -> None:
         )
 
 
-def _open(source: Source) -> io.BufferedReader:
+def _open(source: _Source) -> io.BufferedReader:
     if source.packed:
         return io.BufferedReader(cast(io.RawIOBase, gzip.open(source.path, "rb")))
     return open(source.path, "rb")

@@ -158,9 +158,17 @@ def _guess(data: bytes) -> Encoding:
     import charset_normalizer
 
     best = charset_normalizer.from_bytes(data, cp_isolation=OTHER_ENCODINGS).best()
-    if best is None or not decodes(data, best.encoding):
+    if best is None or not _comes_back(data, best.encoding):
         raise Unreadable("in no encoding that could be recognised; save it as UTF-8")
     return Encoding(best.encoding, 0, (f"decoded as {best.encoding}, a guess: it is not UTF-8",))
+
+
+def _comes_back(data: bytes, codec: str) -> bool:
+    """Whether the codec turns the bytes into a text from which it makes the same bytes: nothing was lost."""
+    try:
+        return data.decode(codec).encode(codec) == data
+    except UnicodeError:
+        return False
 
 
 def _looks_western(text: str) -> bool:
