@@ -317,7 +317,7 @@ def test_on_a_page() -> None:
     ]
     scores = totals.find(class_="scores")
     assert [cell.get_text() for cell in scores.find_all("td")] == ["light", "84.2", "31", "b", "", "31"]
-    assert scores.p.get_text() == "A remark."
+    assert [remark.get_text() for remark in totals.find_all(class_="remark")] == ["A remark."]
 
 
 def test_a_comparison_of_no_documents_is_still_whole() -> None:

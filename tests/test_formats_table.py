@@ -83,6 +83,7 @@ def test_several_documents_are_summed_and_an_empty_one_says_so() -> None:
 
 def test_in_a_file_it_is_100_columns_wide_whatever_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "40")
+    monkeypatch.delenv("FORCE_COLOR", raising=False)
     lines = render("table", *example())[".txt"].decode("utf-8").splitlines()
     assert (
         "67-year-old                                    Age            0.62                       9-20"
@@ -124,6 +125,14 @@ def test_a_terminal_gets_colours_and_no_guillemets() -> None:
     writer.write(*example())
     assert "\x1b[38;2;17;17;17;48;2;" in stream.getvalue()
     assert "«" not in stream.getvalue()
+
+
+def test_without_colour_a_terminal_gets_guillemets(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    stream = io.StringIO()
+    writer = open_writer("table", stream, console=Console(file=stream, width=80, force_terminal=True))
+    writer.write(*example())
+    assert "HISTORY: «67-year-old» with «COPD»." in stream.getvalue()
 
 
 def test_a_note_cannot_steer_the_terminal() -> None:

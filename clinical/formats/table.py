@@ -1,6 +1,6 @@
 """The terminal view: the note with its entities highlighted, and a table of them.
 
-Where there are no styles (a file, a pipe) entities stand in «guillemets», one pair for each.
+Where there is no colour (a file, a pipe, `NO_COLOR`) entities stand in «guillemets», one pair for each.
 """
 
 from __future__ import annotations
@@ -73,7 +73,8 @@ class TableWriter:
             console.print()
         console.print(heading(note))
         console.print()
-        console.print(highlight(note.text, extraction.entities, styled=console.color_system is not None))
+        styled = console.color_system is not None and not console.no_color
+        console.print(highlight(note.text, extraction.entities, styled))
         console.print()
         if extraction.entities:
             console.print(_entity_table(extraction.entities))
