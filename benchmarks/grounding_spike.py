@@ -71,9 +71,7 @@ def line_epoch(recipe: Recipe, tokens: TextTokens, chat: ChatFormat, number: int
     rows = [
         line_row(passage, template, chat, tokens, choose)
         for name in recipe.corpora
-        for passage in passages(
-            *name.split(":"), seed=recipe.seed * 1000 + number, most_pieces=recipe.most_pieces
-        )
+        for passage in passages(name, recipe.seed * 1000 + number, recipe.most_pieces)
     ]
     choose.shuffle(rows)
     return rows

@@ -20,10 +20,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from clinical.corpora.catalog import find
 from clinical.finetune.mistral_rows import Row, passages, row
 from clinical.finetune.pretrain import apply_rate, learning_rate, optimizers
-from clinical.finetune.provenance import provenance
+from clinical.finetune.provenance import history, provenance, write_history
 from clinical.models.chat import detect
 from clinical.models.fingerprint import fingerprint
 from clinical.models.mistral import LocalMistral, load_network, load_tokenizer
@@ -66,9 +65,7 @@ def epoch(recipe: Recipe, tokens: TextTokens, chat: Any, number: int) -> list[Ro
     rows = [
         made
         for name in recipe.corpora
-        for passage in passages(
-            *name.split(":"), seed=recipe.seed * 1000 + number, most_pieces=recipe.most_pieces
-        )
+        for passage in passages(name, recipe.seed * 1000 + number, recipe.most_pieces)
         if (made := row(passage, template, chat, tokens, choose)) is not None
     ]
     choose.shuffle(rows)
@@ -222,20 +219,17 @@ def run(
     }
     if recipe.lora_rank:
         card["base_fingerprint"] = fingerprint(base)
-    _write(out / "clinical.json", card)
+    (out / "clinical.json").write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
     record = {
+        "step": "ner, adapter" if recipe.lora_rank else "ner, all weights",
         **began,
+        "corpora": recipe.corpora,
         "recipe": asdict(recipe),
         "parameters_trained": trained,
-        "licences": {name: find(name.split(":")[0]).licence for name in recipe.corpora},
         "strict_f1": scores,
     }
-    _write(out / "training.json", record)
+    write_history([*history(base), record], out)
     return scores
-
-
-def _write(path: Path, content: object) -> None:
-    path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
 def main() -> None:

@@ -60,11 +60,12 @@ def flat(document: GoldDocument) -> list[Entity]:
     return sorted(kept, key=lambda entity: entity.start)
 
 
-def passages(corpus: str, split: str, seed: int, most_pieces: int) -> Iterator[Passage]:
-    """Yield the corpus cut into passages, at other places for every seed.
+def passages(source: str, seed: int, most_pieces: int) -> Iterator[Passage]:
+    """Yield a `corpus:split` cut into passages, at other places for every seed.
 
     Half of the sentences of tokenized corpora get the typography of a note back.
     """
+    corpus, split = source.split(":")
     choose = random.Random(f"{corpus} {seed}")
     labels = find(corpus).clinical_labels
     documents = list(read(corpus, split))

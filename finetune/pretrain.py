@@ -11,7 +11,6 @@ Muon for the matrices and AdamW for the rest reached in 120 steps a loss that Ad
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import random
 import time
@@ -23,7 +22,7 @@ from typing import TYPE_CHECKING
 from clinical.corpora.catalog import find
 from clinical.corpora.records import read, read_records
 from clinical.corpora.typography import detokenize
-from clinical.finetune.provenance import provenance
+from clinical.finetune.provenance import provenance, write_history
 from clinical.finetune.tokenizer import CONTROL_TOKENS, train_tokenizer
 from clinical.models.pieces import split_pieces
 from clinical.prompts.labels import clinical_labels
@@ -248,7 +247,8 @@ def run(out: Path, shape: Shape, recipe: Recipe) -> float:
     corpus = list(texts(seed=recipe.seed))
     tokenizer = train_tokenizer(corpus, [label.name for label in clinical_labels()], shape.vocab)
     encode = encoder(tokenizer)
-    control = {token: tokenizer.convert_tokens_to_ids(token) for token in CONTROL_TOKENS}
+    vocabulary = tokenizer.get_vocab()
+    control = {token: vocabulary[token] for token in CONTROL_TOKENS}
     documents = [encode(" " + text) for text in corpus]
     held_out_text = [
         " " + document.text for name in ("bc5cdr", "maccrobat") for document in read(name, "dev")
@@ -264,14 +264,15 @@ def run(out: Path, shape: Shape, recipe: Recipe) -> float:
     model.save_pretrained(out)
     tokenizer.save_pretrained(out)
     record = {
+        "step": "pretraining",
         **began,
         "shape": asdict(shape),
         "recipe": asdict(recipe),
-        "corpora": {name: find(name).licence for name in (*NER_CORPORA, *TEXT_FIELDS)},
+        "corpora": [f"{name}:train" for name in (*NER_CORPORA, *TEXT_FIELDS)],
         "tokens_in_corpora": ids,
         "held_out_loss_nats_per_token": round(loss, 4),
     }
-    (out / "pretraining.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    write_history([record], out)
     return loss
 
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 _PACKAGES = ("torch", "transformers", "peft", "tokenizers")
 
 
-def provenance() -> dict[str, object]:
+def provenance() -> dict[str, Any]:
     """Return date, commit (with `+` when files were changed since), command line and package versions."""
     module = sys.argv[0].rsplit("/", 1)[-1].removesuffix(".py")
     return {
@@ -20,6 +22,18 @@ def provenance() -> dict[str, object]:
         "command": " ".join(["python -m", f"clinical.finetune.{module}", *sys.argv[1:]]),
         "versions": {name: metadata.version(name) for name in _PACKAGES},
     }
+
+
+def history(folder: Path) -> list[dict[str, Any]]:
+    """Return the records of all training that led to the weights in this folder, the first step first."""
+    path = folder / "history.json"
+    steps: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
+    return steps
+
+
+def write_history(steps: list[dict[str, Any]], folder: Path) -> None:
+    """Write the records beside the weights that they led to."""
+    (folder / "history.json").write_text(json.dumps(steps, indent=1) + "\n", encoding="utf-8")
 
 
 def _commit() -> str:

@@ -7,7 +7,6 @@ memorised; `[INST]` and `[/INST]` as in Mistral's own vocabularies, so that smal
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -67,10 +66,3 @@ def _batches(texts: Iterable[str], size: int = 512) -> Iterator[list[str]]:
             yield batch
             batch = []
     yield batch
-
-
-def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
-    """Return the tokenizer saved in `folder`."""
-    from transformers import PreTrainedTokenizerFast
-
-    return PreTrainedTokenizerFast.from_pretrained(folder, local_files_only=True)

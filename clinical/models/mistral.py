@@ -232,10 +232,10 @@ def _without_packing(network: Any) -> None:
     Passes in training after that have no gradient through the layer, and go on, wrongly, without an error;
     and layers whose input is not a multiple of 64 cannot be packed and fail.
     """
-    import bitsandbytes
+    from bitsandbytes.nn.modules import Linear4bit
 
     for module in network.modules():
-        if isinstance(module, bitsandbytes.nn.Linear4bit):
+        if isinstance(module, Linear4bit):
             module.support_avx512bf16_for_cpu = False
 
 
