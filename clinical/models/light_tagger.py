@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clinical.documents.annotations import Entity
+from clinical.documents.sentences import split_sentences
 from clinical.errors import ClinicalError, UsageError
 from clinical.models import minilm
 from clinical.models.light_export import ready_encoder
@@ -42,6 +43,8 @@ DEFAULT_SCHEME = "clinical"
 
 # Labels that the corpus of the default scheme does not have, and whose heads lend them.
 LENT = {"Gene": "bc2gm", "Species": "linnaeus"}
+
+IMPOSSIBLE = -1e4
 
 # How far the scores of a word give way to the mean over all its places in the note. Chosen on held-out training text.
 CONSISTENCY = 0.5
@@ -120,13 +123,12 @@ class LightTagger:
         words = split(text)
         hidden = self._hidden(words)
         repeats = _repeated_words(text, words)
+        sentences = _sentence_starts(text, words)
         found = [
             entity
             for scheme, names in self._labels_by_scheme().items()
             if asked & names
-            for entity in self._tagged(
-                text, words, _agree(self._log_probabilities(hidden, scheme), repeats), scheme
-            )
+            for entity in self._tagged(text, words, self._scores(hidden, scheme, repeats, sentences), scheme)
             if entity.label in asked & names
         ]
         return sorted(found, key=lambda entity: (entity.start, entity.end))
@@ -146,6 +148,18 @@ class LightTagger:
             start, end = int(words.spans[first, 0]), int(words.spans[last - 1, 1])
             score = _span_probability(scores, path, first, last)
             yield Entity(start, end, text[start:end], names[label], score=score, grounding="decoded")
+
+    def _scores(
+        self,
+        hidden: NDArray[np.float32],
+        scheme: str,
+        repeats: Sequence[NDArray[np.int64]],
+        sentences: NDArray[np.int64],
+    ) -> NDArray[np.float32]:
+        """Return the scores that the path is found on: repeats agree, and no entity runs into the next sentence."""
+        scores = _agree(self._log_probabilities(hidden, scheme), repeats)
+        scores[sentences, 2::2] = IMPOSSIBLE
+        return scores
 
     def _log_probabilities(self, hidden: NDArray[np.float32], scheme: str) -> NDArray[np.float32]:
         """Return the log-probability of each of the scheme's tags at each word, shape (words, tags)."""
@@ -214,6 +228,12 @@ def _repeated_words(text: str, words: WordPieces) -> list[NDArray[np.int64]]:
         if end - start >= 3:
             places.setdefault(text[start:end].lower(), []).append(place)
     return [np.array(found) for found in places.values() if len(found) > 1]
+
+
+def _sentence_starts(text: str, words: WordPieces) -> NDArray[np.int64]:
+    """Return the first word of each sentence."""
+    starts = np.searchsorted(words.spans[:, 0], [start for start, _ in split_sentences(text)])
+    return np.unique(starts[starts < len(words.spans)]).astype(np.int64)
 
 
 def _agree(scores: NDArray[np.float32], repeats: Sequence[NDArray[np.int64]]) -> NDArray[np.float32]:
