@@ -24,6 +24,7 @@ __all__ = ["Definition", "expand_abbreviations", "find_definitions"]
 
 _SHORT = re.compile(r"[^\W_][\w\-/&.+]{0,8}[\w+]")
 _WORD = re.compile(r"\S+")
+_BRACKET = re.compile(r"[()]")
 # "(CHF, NYHA III)", "(CHF; EF 20 %)", "(CHF [congestive])": the short form ends there.
 _ASIDE = re.compile(r"[,;:(\[].*", re.DOTALL)
 # "(or CHF)", "(i.e., CHF)", "(abbreviated as CHF)"
@@ -39,21 +40,28 @@ class Definition:
     long: Span
 
 
-def find_definitions(text: str) -> list[Definition]:
-    """Return the definitions of the note in the order of the text, long and short form in one sentence."""
-    return [
-        definition for start, end in split_sentences(text) for definition in _in_sentence(text, start, end)
-    ]
+def find_definitions(text: str, sentences: Sequence[tuple[int, int]] | None = None) -> list[Definition]:
+    """Return the definitions of the note in the order of the text, long and short form in one sentence.
+
+    A text whose sentences are not given is split.
+    """
+    if "(" not in text:
+        return []
+    if sentences is None:
+        sentences = split_sentences(text)
+    return [definition for start, end in sentences for definition in _in_sentence(text, start, end)]
 
 
-def expand_abbreviations(text: str, entities: Sequence[Entity]) -> list[Entity]:
+def expand_abbreviations(
+    text: str, entities: Sequence[Entity], sentences: Sequence[tuple[int, int]] | None = None
+) -> list[Entity]:
     """Return the entities in the same order; those that are short forms of the note carry their long form.
 
     Where a short form is defined twice, the last definition before the entity holds. A plural is known by its
     singular and the other way round ("PVCs", "PVC").
     """
     long_forms: dict[str, list[Definition]] = {}
-    for definition in find_definitions(text):
+    for definition in find_definitions(text, sentences):
         long_forms.setdefault(_singular(definition.short.text), []).append(definition)
     return [
         replace(entity, expansion=_long_form(entity, long_forms) or entity.expansion) for entity in entities
@@ -88,7 +96,7 @@ def _in_sentence(text: str, start: int, end: int) -> Iterator[Definition]:
 def _brackets(text: str, start: int, end: int) -> list[tuple[int, int]]:
     """Return where round brackets open and close, outer and nested ones, in the order of their opening."""
     pairs, open_ones = [], []
-    for found in re.compile(r"[()]").finditer(text, start, end):
+    for found in _BRACKET.finditer(text, start, end):
         if found.group() == "(":
             open_ones.append(found.start())
         elif open_ones:

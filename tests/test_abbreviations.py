@@ -42,7 +42,12 @@ DEFINED = [
     ("hemoglobin A1c (HbA1c)", [("HbA1c", "hemoglobin A1c")]),
     ("5-fluorouracil (5-FU)", [("5-FU", "5-fluorouracil")]),
     ("hemoglobin (Hb) of 9", [("Hb", "hemoglobin")]),
-    ("coronary artery\ndisease (CAD)", [("CAD", "coronary artery\ndisease")]),
+    (
+        "This is a pleasant 61-year-old man with known coronary artery\n"
+        "disease (CAD) who is here today for his regular visit at our\n"
+        "clinic and has no new complaints.",
+        [("CAD", "coronary artery\ndisease")],
+    ),
     ("Größe der Läsion, magnetic resonance imaging (MRI)", [("MRI", "magnetic resonance imaging")]),
 ]
 
@@ -113,6 +118,13 @@ def test_the_last_definition_before_the_entity_holds() -> None:
     ]
 
 
+def test_given_sentences_are_kept_apart() -> None:
+    text = "heart failure (HF)"
+    assert find_definitions(text, [(0, 5), (6, 18)]) == []
+    (entity,) = expand_abbreviations(text, entities(text, "HF"), [(0, 18)])
+    assert entity.expansion == "heart failure"
+
+
 def test_a_known_expansion_is_kept() -> None:
     entity = Entity(0, 2, "MI", "Disease", expansion="myocardial infarction")
     assert expand_abbreviations("MI today", [entity]) == [entity]
@@ -163,7 +175,7 @@ def blank_english() -> Any:
 
 AGREED = [
     "He has congestive heart failure (CHF).",
-    "CHF ( congestive heart failure ) since 2010",
+    "She has SBMA (spinal and bulbar muscular atrophy) since 2010",
     "spinal and bulbar muscular atrophy (SBMA)",
     "acute respiratory distress syndrome (ARDS) and deep vein thrombosis (DVT)",
     "the forced expiratory volume in one second (FEV1) fell",
