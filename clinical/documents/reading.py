@@ -370,18 +370,25 @@ def _format_of(data: bytes) -> str:
 def _bytes(path: str, max_bytes: int) -> bytes:
     """The content of a file; refused by its size before it is read."""
     with open(path, "rb") as file:
-        _refuse_size(os.fstat(file.fileno()).st_size, max_bytes)
-        # Pipes and devices have no size to tell.
-        data = file.read(max_bytes + 1)
-    _refuse_size(len(data), max_bytes)
+        size = os.fstat(file.fileno()).st_size
+        if size > max_bytes:
+            raise Unreadable(f"{_size(size)}, {_too_large(max_bytes)}")
+        return _bounded(file.read(max_bytes + 1), max_bytes)
+
+
+def _bounded(data: bytes, max_bytes: int) -> bytes:
+    """The bytes, unless they are too many: pipes and devices have no size to tell beforehand."""
+    if len(data) > max_bytes:
+        raise Unreadable(_too_large(max_bytes))
     return data
 
 
-def _refuse_size(size: int, max_bytes: int) -> None:
-    if size > max_bytes:
-        raise Unreadable(
-            f"{size / 1e6:,.1f} MB, more than the limit of {max_bytes / 1e6:,.1f} MB; raise --max-bytes"
-        )
+def _too_large(max_bytes: int) -> str:
+    return f"larger than the limit of {_size(max_bytes)}; raise --max-bytes"
+
+
+def _size(size: int) -> str:
+    return f"{size / 1e6:,.1f} MB" if size >= 1e6 else f"{size:,} bytes"
 
 
 def _open(source: _Source) -> io.BufferedReader:
@@ -412,8 +419,7 @@ def _standard_input(stdin: BinaryIO | None, max_bytes: int) -> Parts:
         if _is_json(first):
             yield from read_jsonl(chain([first], lines_of(stream, max_bytes)))
             return
-    data = first + stream.read(max_bytes + 1)
-    _refuse_size(len(data), max_bytes)
+    data = _bounded(first + stream.read(max_bytes + 1), max_bytes)
     yield from _read_format(_format_of(data), data)
 
 

@@ -39,8 +39,13 @@ def read_jsonl(lines: Iterable[bytes | Unreadable]) -> Records:
 def lines_of(stream: BufferedReader, max_bytes: int) -> Iterator[bytes | Unreadable]:
     """Yield the lines of a stream as bytes; one longer than `max_bytes` is passed over without being kept."""
     if stream.peek(2)[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
-        for text in TextIOWrapper(stream, encoding="utf-16", newline="\n"):
-            yield text.encode("utf-8")
+        lines = TextIOWrapper(stream, encoding="utf-16", newline="\n")
+        try:
+            yield from (line.encode("utf-8") for line in lines)
+        except UnicodeDecodeError:
+            yield Unreadable("not valid UTF-16 from here on")
+        finally:
+            lines.detach()  # closing the stream is for whoever opened it
         return
     while line := stream.readline(max_bytes + 1):
         if len(line) > max_bytes and not line.endswith(b"\n"):
@@ -111,7 +116,8 @@ def read_csv(open_stream: Callable[[], BufferedReader], max_bytes: int) -> Recor
         encoding = _encoding(stream, max_bytes)
     with open_stream() as stream:
         stream.read(encoding.skip)
-        yield from _rows(TextIOWrapper(stream, encoding=encoding.codec, newline=""), encoding, max_bytes)
+        with TextIOWrapper(stream, encoding=encoding.codec, newline="") as lines:
+            yield from _rows(lines, encoding, max_bytes)
 
 
 def _encoding(stream: BufferedReader, max_bytes: int) -> Encoding:
@@ -138,14 +144,21 @@ def _rows(lines: TextIOWrapper, encoding: Encoding, max_bytes: int) -> Records:
             row = next(rows, None)
         except (csv.Error, UnicodeDecodeError) as error:
             # From here on quotes or bytes are out of step: no later row can be trusted.
-            reason = str(error) if isinstance(error, csv.Error) else f"a byte that is not {encoding.codec}"
-            yield Unreadable(f"not valid CSV from here on ({reason})", str(number))
+            yield Unreadable(f"not valid CSV from here on ({_csv_fault(error, max_bytes)})", str(number))
             return
         if row is None:
             return
         if row:
             yield _record(dict(zip(columns, row, strict=False)), number, encoding.warnings)
         number = rows.line_num + 2
+
+
+def _csv_fault(error: Exception, max_bytes: int) -> str:
+    if isinstance(error, UnicodeDecodeError):
+        return f"a byte that is not {error.encoding}"
+    if "field limit" in str(error):
+        return f"a field longer than {max_bytes:,} bytes; close the quotes or raise --max-bytes"
+    return str(error)
 
 
 def _header(line: str) -> tuple[str, list[str]]:
