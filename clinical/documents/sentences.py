@@ -47,11 +47,15 @@ MIN_PROSE = 40
 
 
 @cache
-def _words(kind: str) -> frozenset[str]:
+def _lists() -> dict[str, frozenset[str]]:
     import yaml
 
     data = yaml.safe_load(files("clinical.documents").joinpath("sentence_words.yaml").read_text("utf-8"))
-    return frozenset(data[kind].split())
+    return {kind: frozenset(words.split()) for kind, words in data.items()}
+
+
+def _words(kind: str) -> frozenset[str]:
+    return _lists()[kind]
 
 
 def split_sentences(text: str) -> list[tuple[int, int]]:
