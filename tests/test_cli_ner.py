@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from clinical.commands.options import Documents
 from clinical.documents.reading import MAX_BYTES
 from clinical.errors import UsageError
 from clinical.formats import FORMATS
+from clinical.prompts.labels import by_name
 from clinical.tasks.ner import SYSTEMS
 
 NOTE = "Mrs Jones has no fever.\n"
@@ -221,3 +223,31 @@ def test_the_real_command_in_a_real_process(note: Path, tmp_path: Path) -> None:
     written = subprocess.run([*command, "-o", str(tmp_path / "out")], capture_output=True, text=True)
     assert written.returncode == 0, written.stderr
     assert json.loads((tmp_path / "out" / "note.txt.jsonl").read_text()) == json.loads(done.stdout)
+
+
+def test_settings_know_content_and_not_paths(tmp_path: Path) -> None:
+    """What the manifest compares: another prompt under the same name is another, the same elsewhere is not."""
+    one, two = tmp_path / "one.txt", tmp_path / "two.txt"
+    one.write_text("Mark $labels in: $text")
+    two.write_text("Mark $labels in: $text")
+    assert FakeNerJob(prompt=str(one)).settings() == FakeNerJob(prompt=str(two)).settings()
+    before = FakeNerJob(prompt=str(one)).settings()
+    one.write_text("Find $labels in: $text")
+    assert FakeNerJob(prompt=str(one)).settings() != before
+    assert FakeNerJob(prompt="ner.v1").settings() != FakeNerJob(prompt="ner.v2").settings()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"labels": by_name(["Disease"])},
+        {"labels": (replace(by_name(["Disease"])[0], definition="another"),)},
+        {"assertion": False},
+        {"threshold": 0.5},
+        {"format": "csv"},
+        {"scheme": "bc5cdr"},
+    ],
+)
+def test_every_option_that_changes_results_is_in_the_settings(change: dict[str, Any]) -> None:
+    assert FakeNerJob(**change).settings() != FakeNerJob(labels=by_name(["Symptom"])).settings()
+    assert FakeNerJob(**change).settings() != FakeNerJob().settings()

@@ -27,3 +27,5 @@ def hush_libraries() -> None:
     """Keep warnings meant for programmers from users; `python -W` brings them back."""
     if not sys.warnoptions:
         warnings.simplefilter("ignore")
+        # Without any handler the root logger prints what libraries warn of through `logging`.
+        logging.getLogger().addHandler(logging.NullHandler())

@@ -51,8 +51,8 @@ class NerJob:
             "scheme": self.scheme,
             "labels": None if self.labels is None else [label.name for label in self.labels],
             "definitions": None if self.labels is None else _hash([asdict(label) for label in self.labels]),
-            "adapter": content_hash(self.adapter),
-            "prompt": content_hash(self.prompt),
+            "adapter": content_hash(self.adapter) or self.adapter,
+            "prompt": content_hash(self.prompt) or self.prompt,
             "assertion": self.assertion,
             "threshold": self.threshold,
             "format": self.format,
@@ -77,8 +77,7 @@ class NerProcessor:
         self.identity: Mapping[str, Any] = {
             "system": recognizer.system,
             "model": recognizer.model,
-            # A recognizer that stands on a folder of weights names it.
-            "weights": content_hash(getattr(recognizer, "folder", None)),
+            "weights": content_hash(_weights_folder(recognizer)),
         }
 
     def extract(self, notes: Sequence[Note]) -> list[Extraction]:
@@ -103,6 +102,16 @@ class NerProcessor:
             )
             for note, extraction in zip(notes, self.extract(notes), strict=True)
         ]
+
+
+def _weights_folder(recognizer: Recognizer) -> Path | None:
+    """Return the folder of weights that a recognizer stands on, where it has one."""
+    if recognizer.system == "mistral":
+        from clinical.models.mistral import find_model
+
+        return find_model(recognizer.model)
+    folder: Path | None = getattr(recognizer, "folder", None)
+    return folder
 
 
 def content_hash(place: str | Path | None) -> str | None:

@@ -147,7 +147,8 @@ def _ctrl_c_held_back() -> Iterator[None]:
 class Workers:
     """A pool of workers for one job; use it in a `with`. `say` takes lines for the user.
 
-    It starts with one: what that one prepares, the others find, and a job that cannot be loaded fails once.
+    It starts with one, and with the others after its first results: what that one prepares for this machine they
+    find, and a job that cannot be loaded fails once.
     """
 
     def __init__(self, job: Job, count: int, say: Callable[[str], None]) -> None:
@@ -161,6 +162,7 @@ class Workers:
         self._read_ahead: Batch = ()
         self._retries: deque[Batch] = deque()
         self._suspects: set[str] = set()
+        self._has_results = False
         self._deaths_in_a_row = 0
         self._failed_loads = 0
 
@@ -199,7 +201,7 @@ class Workers:
             self._feed()
             # Reading a document may take long, so the next one is read while the workers are busy.
             self._read_ahead = self._read_ahead or next(self._batches, ())
-            while self._read_ahead and len(self._workers) < self._count:
+            while self._has_results and self._read_ahead and len(self._workers) < self._count:
                 self._start_one()
             if not (self._read_ahead or self._retries or any(worker.batch for worker in self._workers)):
                 return
@@ -236,6 +238,7 @@ class Workers:
             worker.is_loaded = True
             self._failed_loads = 0
             return []
+        self._has_results = True
         self._deaths_in_a_row = 0
         finished = [*zip(worker.batch, message.outcomes, strict=True)]
         worker.batch = ()
