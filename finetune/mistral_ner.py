@@ -20,16 +20,18 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from clinical.corpora.catalog import find
 from clinical.finetune.mistral_rows import Row, passages, row
 from clinical.finetune.pretrain import apply_rate, learning_rate, optimizers
 from clinical.finetune.provenance import history, provenance, write_history
+from clinical.finetune.synthetic_notes import fillers, synthetic
 from clinical.models.chat import detect
 from clinical.models.fingerprint import fingerprint
 from clinical.models.mistral import LocalMistral, load_network, load_tokenizer
 from clinical.models.mistral_tagger import MistralTagger
 from clinical.models.text_tokens import TextTokens
 from clinical.prompts import templates
-from clinical.prompts.labels import by_name
+from clinical.prompts.labels import by_name, clinical_labels
 from clinical.scoring.gold import read_gold
 from clinical.scoring.spans import score
 
@@ -44,9 +46,14 @@ RowsOfEpoch = Callable[[int], list[Row]]
 
 @dataclass(frozen=True)
 class Recipe:
-    """One training run. `copy_weight` is the weight of the loss on copied tokens, which decoding forces anyway."""
+    """One training run.
+
+    `copy_weight` is the weight of the loss on copied tokens, which decoding forces anyway; `synthetic` the number
+    of made-up passages in each pass over the corpora.
+    """
 
     corpora: tuple[str, ...] = CORPORA
+    synthetic: int = 0
     prompt: str = "ner.short.v1"
     tokens: int = 1_500_000
     batch_tokens: int = 4096
@@ -62,12 +69,11 @@ def epoch(recipe: Recipe, tokens: TextTokens, chat: Any, number: int) -> list[Ro
     """Return the rows of one pass over the corpora, cut and asked for differently each time, shuffled."""
     template = templates.load(recipe.prompt)
     choose = random.Random(f"{recipe.seed} {number}")
-    rows = [
-        made
-        for name in recipe.corpora
-        for passage in passages(name, recipe.seed * 1000 + number, recipe.most_pieces)
-        if (made := row(passage, template, chat, tokens, choose)) is not None
-    ]
+    seed = recipe.seed * 1000 + number
+    cut = [passage for name in recipe.corpora for passage in passages(name, seed, recipe.most_pieces)]
+    if recipe.synthetic:
+        cut += synthetic(recipe.synthetic, seed, fillers())
+    rows = [made for passage in cut if (made := row(passage, template, chat, tokens, choose)) is not None]
     choose.shuffle(rows)
     return rows
 
@@ -216,6 +222,7 @@ def run(
         "prompt": recipe.prompt,
         "prompt_sha256": templates.load(recipe.prompt).sha256,
         "chunk_pieces": recipe.most_pieces,
+        "labels": _trained_labels(recipe),
     }
     if recipe.lora_rank:
         card["base_fingerprint"] = fingerprint(base)
@@ -232,6 +239,11 @@ def run(
     return scores
 
 
+def _trained_labels(recipe: Recipe) -> list[str]:
+    found = {label for name in recipe.corpora for label in find(name.split(":")[0]).clinical_labels}
+    return [label.name for label in clinical_labels() if label.name in found]
+
+
 def main() -> None:
     """Read the command line and train."""
     parser = argparse.ArgumentParser(
@@ -241,6 +253,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder for the model or adapter")
     parser.add_argument("--corpora", default=",".join(CORPORA), help="corpus:split,… to train on")
     parser.add_argument("--tokens", type=int, default=Recipe.tokens, help="tokens to train on")
+    parser.add_argument("--synthetic", type=int, default=0, help="made-up passages in each epoch")
     parser.add_argument(
         "--lora", type=int, default=0, metavar="RANK", help="train a LoRA adapter of this rank"
     )
@@ -258,6 +271,7 @@ def main() -> None:
     torch.set_num_threads(given.threads)
     recipe = Recipe(
         corpora=tuple(given.corpora.split(",")),
+        synthetic=given.synthetic,
         tokens=given.tokens,
         muon_lr=given.muon_lr,
         adam_lr=given.adam_lr,

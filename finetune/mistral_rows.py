@@ -16,7 +16,7 @@ from clinical.models.mistral_tagger import chunks, request
 from clinical.models.tagging import TagWalk
 from clinical.models.text_tokens import TextTokens
 from clinical.prompts.inline_tags import close_tag, open_tag
-from clinical.prompts.labels import Label, by_name
+from clinical.prompts.labels import Label, by_name, core_labels
 from clinical.prompts.templates import Template
 
 # A run of sentences to be joined: short ones teach the most per second, longer ones are what a note is read
@@ -108,13 +108,13 @@ def _joined(
 
 
 def asked(labels: Sequence[str], choose: random.Random) -> tuple[Label, ...]:
-    """Return the labels to ask for: mostly all that are annotated, sometimes a few, in any order half of the time.
+    """Return the labels to ask for: all that are annotated, the core ones or a few, in any order at times.
 
     So a model learns to mark what it is asked for, and that other mentions are then to be left alone.
     """
-    names = list(labels)
-    if choose.random() < 0.3:
-        names = [name for name in names if choose.random() < 0.5] or [choose.choice(names)]
+    core = [label.name for label in core_labels() if label.name in labels]
+    few = [name for name in labels if choose.random() < 0.5] or [choose.choice(labels)]
+    names = choose.choice((list(labels), core or list(labels), few))
     if choose.random() < 0.5:
         choose.shuffle(names)
     return by_name(names)
