@@ -149,7 +149,8 @@ def _date(c: random.Random) -> str:
 
 
 def _duration(c: random.Random) -> str:
-    return f"{c.choice(['2', '3', '5', '10', 'two', 'three', 'several'])} {c.choice(['days', 'weeks', 'months', 'years', 'hours'])}"
+    count = c.choice(("2", "3", "5", "10", "two", "three", "several"))
+    return f"{count} {c.choice(('days', 'weeks', 'months', 'years', 'hours'))}"
 
 
 MADE_UP: dict[str, Callable[[random.Random], str]] = {
@@ -202,8 +203,8 @@ def _line(
 ) -> str:
     """Return `text` with the line behind it, and add its mentions to `spans`."""
     while "{Vital}" in line:
-        name, value = choose.choice(VITALS)
-        line = line.replace("{Vital}", f"{{Test={name}}} {{Result={value(choose)}}}", 1)
+        sign, measured = choose.choice(VITALS)
+        line = line.replace("{Vital}", f"{{Test={sign}}} {{Result={measured(choose)}}}", 1)
     words, *blanks = line.split("{")
     text += words
     for blank in blanks:

@@ -11,7 +11,7 @@ import json
 import logging
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -36,12 +36,14 @@ class Card:
     """What the `clinical.json` beside a model or adapter says of its use.
 
     `prompt` names the template that it was trained with, `chunk_pieces` the size of the pieces of a note it
-    saw, `adapters` the folders of adapters by task.
+    saw, `adapters` the folders of adapters by task, `labels` those of `ner` that it was trained on (it takes
+    others too, but of a small model they ask too much).
     """
 
     prompt: str = "ner.v1"
     chunk_pieces: int = 200
     adapters: dict[str, str] = field(default_factory=dict)
+    labels: list[str] = field(default_factory=list)
 
 
 def read_card(folder: Path) -> Card | None:
@@ -50,7 +52,7 @@ def read_card(folder: Path) -> Card | None:
     if not path.is_file():
         return None
     known = json.loads(path.read_text(encoding="utf-8"))
-    return Card(**{key: known[key] for key in ("prompt", "chunk_pieces", "adapters") if key in known})
+    return Card(**{entry.name: known[entry.name] for entry in fields(Card) if entry.name in known})
 
 
 def find_model(name: str) -> Path:
