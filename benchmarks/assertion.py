@@ -10,8 +10,8 @@
 - E3C, events inside clinical entities: `polarity` NEG is negated, `contextualModality` HEDGED is possible.
 
 The rules were written with NegEx train and dev, MACCROBAT train and E3C train in sight. MACCROBAT dev was read
-over once, and a few rules came of it. Intervals are bootstrapped over reports and documents. Words per second count splitting into sections and
-sentences. The last line is the same as JSON.
+over once, and a few rules came of it. Intervals are bootstrapped over reports and documents. Words per second
+count splitting into sections and sentences. The last line is the same as JSON.
 """
 
 from __future__ import annotations
