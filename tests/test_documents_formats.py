@@ -12,6 +12,8 @@ from typing import Any
 import docx
 import pypdf
 import pytest
+from docx.opc.packuri import PackURI
+from docx.opc.part import Part
 from docx.oxml import parse_xml as docx_xml
 from docx.oxml.ns import nsdecls
 
@@ -66,6 +68,11 @@ def test_html_is_decoded_as_it_declares() -> None:
 def test_html_without_end_or_sense_still_has_its_words() -> None:
     assert read_html(b"<div><p>a<td>b</span>c < d & e").text == "a\n\nbc < d & e"
     assert read_html(b"<p>a\0b</p>").text == "ab"
+    assert read_html(b"letter.html").text == "letter.html"
+    assert (
+        read_html(b'<?xml version="1.0"?><html xmlns="http://www.w3.org/1999/xhtml"><p>a</p></html>').text
+        == "a"
+    )
     assert read_html(b"<div>" * 5000 + b"deep").text in ("deep", "")
 
 
@@ -199,6 +206,25 @@ def test_word_content_controls_changes_and_text_boxes() -> None:
     ):
         document.element.body.insert(-1, docx_xml(xml.format(nsdecls("w"))))
     assert read_docx(word(document)).text == "In a control\nDose 10 mg\u2011\n- Item\nAnchor\nBoxed"
+
+
+def test_word_notes_stand_behind_the_body() -> None:
+    document = docx.Document()
+    document.add_paragraph("Body")
+    notes = (
+        f"<w:footnotes {nsdecls('w')}><w:footnote w:type='separator'><w:p><w:r><w:t>-</w:t></w:r></w:p></w:footnote>"
+        "<w:footnote w:id='2'><w:p><w:r><w:t>A footnote</w:t></w:r></w:p></w:footnote></w:footnotes>"
+    )
+    kind = "http://schemas.openxmlformats.org/officeDocument/2006/relationships/footnotes"
+    media_type = "application/vnd.openxmlformats-officedocument.wordprocessingml.footnotes+xml"
+    part = Part(PackURI("/word/footnotes.xml"), media_type, notes.encode(), document.part.package)
+    document.part.relate_to(part, kind)
+    assert read_docx(word(document)).text == "Body\n\nA footnote"
+
+
+def test_word_that_unpacks_without_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("clinical.documents.docx.MAX_UNPACKED_BYTES", 1000)
+    assert reason(read_docx, word(docx.Document())) == "unpacks to more than 500 MB of XML"
 
 
 def test_word_files_that_are_none() -> None:
@@ -356,6 +382,22 @@ def test_fhir_bundle_names_its_documents_and_faults() -> None:
         "DocumentReference/c: its attachment is image/png, which has no text to read",
         "DocumentReference/d: its attachment is not valid base64",
     ]
+
+
+def test_fhir_with_anything_anywhere_is_read_or_refused() -> None:
+    report = {
+        "resourceType": "DiagnosticReport",
+        "text": {"div": "<p>Clear</p>"},
+        "conclusion": ["x"],
+        "code": 5,
+    }
+    assert fhir(report) == [Extracted("Clear")]
+    reference = {"resourceType": "DocumentReference", "content": [7, {"attachment": "x"}], "date": {}}
+    assert reason(read_fhir_json, json.dumps(reference).encode()) == "has no attachment"
+    report["text"] = {"div": "\ud800"}
+    assert reason(read_fhir_json, json.dumps(report).encode()) == (
+        "half a surrogate pair in it; no encoding can write it"
+    )
 
 
 def test_fhir_xml_says_the_same_as_json() -> None:

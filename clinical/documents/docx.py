@@ -7,6 +7,7 @@ table row is a line with tabs between its cells, a list item begins with "- ".
 
 from __future__ import annotations
 
+import re
 import zipfile
 from collections.abc import Iterator
 from io import BytesIO
@@ -33,7 +34,30 @@ SKIPPED = frozenset(
 
 def read_docx(data: bytes) -> Extracted:
     """Return the text of a Word document and the title of its properties."""
-    document = _open(data)
+    if data.startswith(b"\xd0\xcf\x11\xe0"):
+        raise Unreadable("an old or password-protected Word document; save it as .docx without a password")
+    try:
+        return _extracted(_open(data))
+    except zipfile.BadZipFile as error:
+        raise Unreadable("not a Word document: .docx files are zip archives, this is not one") from error
+    except Unreadable:
+        raise
+    except Exception as error:
+        # python-docx meets a damaged document with KeyError, AttributeError, XMLSyntaxError and its own.
+        raise Unreadable(f"damaged Word document ({type(error).__name__}); open and save it again") from error
+
+
+def _open(data: bytes) -> Document:
+    import docx
+
+    with zipfile.ZipFile(BytesIO(data)) as archive:
+        unpacked = sum(item.file_size for item in archive.infolist() if item.filename.endswith(".xml"))
+    if unpacked > MAX_UNPACKED_BYTES:
+        raise Unreadable("unpacks to more than 500 MB of XML")
+    return docx.Document(BytesIO(data))
+
+
+def _extracted(document: Document) -> Extracted:
     lines = [*_page_texts(document, "header"), *_lines(document.element.body)]
     for part in document.part.package.iter_parts():
         if str(part.partname) in ("/word/footnotes.xml", "/word/endnotes.xml"):
@@ -41,26 +65,6 @@ def read_docx(data: bytes) -> Extracted:
     lines += _page_texts(document, "footer")
     title = document.core_properties.title
     return Extracted("\n".join(lines).strip("\n"), title=title.strip() or None)
-
-
-def _open(data: bytes) -> Document:
-    import docx
-
-    if data.startswith(b"\xd0\xcf\x11\xe0"):
-        raise Unreadable("an old or password-protected Word document; save it as .docx without a password")
-    try:
-        with zipfile.ZipFile(BytesIO(data)) as archive:
-            unpacked = sum(item.file_size for item in archive.infolist() if item.filename.endswith(".xml"))
-        if unpacked > MAX_UNPACKED_BYTES:
-            raise Unreadable("unpacks to more than 500 MB of XML")
-        return docx.Document(BytesIO(data))
-    except zipfile.BadZipFile as error:
-        raise Unreadable("not a Word document: .docx files are zip archives, this is not one") from error
-    except Unreadable:
-        raise
-    except Exception as error:
-        # python-docx meets a damaged package with KeyError, ValueError, XMLSyntaxError and its own.
-        raise Unreadable(f"damaged Word document ({type(error).__name__}); open and save it again") from error
 
 
 def _page_texts(document: Document, kind: str) -> Iterator[str]:
@@ -96,7 +100,7 @@ def _lines(container: Element) -> Iterator[str]:
                 if _table_of(row) is child:
                     yield from _row(row)
             yield ""
-        elif child.tag not in SKIPPED and not child.tag.endswith("Pr"):
+        elif isinstance(child.tag, str) and child.tag not in SKIPPED and not child.tag.endswith("Pr"):
             yield from _lines(child)  # content controls, insertions, custom XML
 
 
@@ -120,7 +124,7 @@ def _paragraph(paragraph: Element) -> Iterator[str]:
 def _collect(element: Element, words: list[str], boxes: list[Element]) -> None:
     """Gather the characters of a paragraph; the text boxes anchored in it are kept for later."""
     for child in element:
-        if child.tag in SKIPPED or not isinstance(child.tag, str):
+        if child.tag in SKIPPED or not isinstance(child.tag, str):  # comments have no name
             continue
         if child.tag == f"{W}t":
             words.append(child.text or "")
@@ -136,7 +140,8 @@ def _collect(element: Element, words: list[str], boxes: list[Element]) -> None:
 
 def _symbol(element: Element) -> str:
     """The character of a symbol font, which Word keeps in the private use area."""
-    return chr(int(element.get(f"{W}char", "25A1"), 16))
+    code = element.get(f"{W}char", "")
+    return chr(int(code, 16)) if re.fullmatch("[0-9A-Fa-f]{4}", code) else ""
 
 
 def _row(row: Element) -> Iterator[str]:

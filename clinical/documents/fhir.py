@@ -50,7 +50,7 @@ def read_fhir_json(data: bytes) -> Iterator[Extracted | Unreadable]:
 
 def read_resource(resource: Resource) -> Iterator[Extracted | Unreadable]:
     """Yield the documents of one resource; of a Bundle, those of all its resources, each with its place."""
-    kind = resource.get("resourceType")
+    kind = _string(resource, "resourceType")
     if kind == "Bundle":
         yield from _bundle(resource)
     elif kind in (*DOCUMENTS, "Binary"):
@@ -62,16 +62,16 @@ def read_resource(resource: Resource) -> Iterator[Extracted | Unreadable]:
 
 
 def _bundle(bundle: Resource) -> Iterator[Extracted | Unreadable]:
-    entries = [entry for entry in _list(bundle, "entry") if isinstance(entry.get("resource"), dict)]
+    entries = [entry for entry in _list(bundle, "entry") if _object(entry, "resource")]
     binaries = {name: entry["resource"] for entry in entries for name in _names(entry)}
     found = False
     for number, entry in enumerate(entries, 1):
         resource = entry["resource"]
-        kind = resource.get("resourceType")
+        kind = _string(resource, "resourceType")
         if kind not in DOCUMENTS:
             continue
         found = True
-        place = f"{kind}/{resource.get('id') or number}"
+        place = f"{kind}/{_string(resource, 'id') or number}"
         try:
             yield replace(_document(resource, binaries), place=place)
         except Unreadable as error:
@@ -83,51 +83,49 @@ def _bundle(bundle: Resource) -> Iterator[Extracted | Unreadable]:
 def _names(entry: Resource) -> Iterator[str]:
     """Yield what other resources may call a Binary of the same Bundle."""
     resource = entry["resource"]
-    if resource.get("resourceType") == "Binary":
-        if resource.get("id"):
-            yield f"Binary/{resource['id']}"
-        if entry.get("fullUrl"):
-            yield entry["fullUrl"]
+    if _string(resource, "resourceType") == "Binary":
+        if _string(resource, "id"):
+            yield f"Binary/{_string(resource, 'id')}"
+        if _string(entry, "fullUrl"):
+            yield _string(entry, "fullUrl")
 
 
 def _document(resource: Resource, binaries: Mapping[str, Resource]) -> Extracted:
     kind = resource["resourceType"]
     if kind == "Binary":
-        return read_attachment(_base64(resource), resource.get("contentType") or "")
+        return read_attachment(_base64(resource), _string(resource, "contentType"))
     if kind == "Composition":
         return _composition(resource)
     if kind == "DiagnosticReport":
         return _diagnostic_report(resource, binaries)
-    attachments = [
-        content["attachment"] for content in _list(resource, "content") if content.get("attachment")
-    ]
-    if not attachments:
+    attachments = [_object(content, "attachment") for content in _list(resource, "content")]
+    if not any(attachments):
         raise Unreadable("has no attachment")
     read = _plainest(attachments, binaries)
-    title = resource.get("description") or _concept(resource.get("type")) or read.title
-    return replace(read, title=title, date=from_iso(resource.get("date") or "") or read.date)
+    title = _string(resource, "description") or _concept(resource, "type") or read.title
+    return replace(read, title=title, date=from_iso(_string(resource, "date")) or read.date)
 
 
 def _diagnostic_report(resource: Resource, binaries: Mapping[str, Resource]) -> Extracted:
     forms = _list(resource, "presentedForm")
     read = _plainest(forms, binaries) if forms else _narrative(resource)
-    conclusion = resource.get("conclusion") or ""
+    conclusion = _string(resource, "conclusion")
     if not forms and conclusion and conclusion not in read.text:
         read = replace(read, text=f"{read.text}\n\nConclusion: {conclusion}".strip())
-    date = resource.get("effectiveDateTime") or resource.get("issued") or ""
-    return replace(read, title=_concept(resource.get("code")) or read.title, date=from_iso(date))
+    date = _string(resource, "effectiveDateTime") or _string(resource, "issued")
+    return replace(read, title=_concept(resource, "code") or read.title, date=from_iso(date))
 
 
 def _composition(resource: Resource) -> Extracted:
     parts = [text for section in _list(resource, "section") for text in _section(section)]
     text = "\n\n".join(parts) if parts else _narrative(resource).text
-    title = resource.get("title") or _concept(resource.get("type"))
-    return Extracted(text, title=title, date=from_iso(resource.get("date") or ""))
+    title = _string(resource, "title") or _concept(resource, "type")
+    return Extracted(text, title=title, date=from_iso(_string(resource, "date")))
 
 
 def _section(section: Resource) -> Iterator[str]:
-    if section.get("title"):
-        yield section["title"]
+    if _string(section, "title"):
+        yield _string(section, "title")
     text = _narrative(section).text
     if text:
         yield text
@@ -138,7 +136,7 @@ def _section(section: Resource) -> Iterator[str]:
 def _narrative(element: Resource) -> Extracted:
     from clinical.documents.html import extract_html
 
-    return extract_html((element.get("text") or {}).get("div") or "")
+    return extract_html(_string(_object(element, "text"), "div"))
 
 
 def _plainest(attachments: list[Resource], binaries: Mapping[str, Resource]) -> Extracted:
@@ -153,34 +151,46 @@ def _plainest(attachments: list[Resource], binaries: Mapping[str, Resource]) -> 
 
 
 def _preference(attachment: Resource) -> int:
-    kind = plain_type(attachment.get("contentType") or "")
+    kind = plain_type(_string(attachment, "contentType"))
     return PREFERENCE.index(kind) if kind in PREFERENCE else len(PREFERENCE)
 
 
 def _attachment(attachment: Resource, binaries: Mapping[str, Resource]) -> Extracted:
-    media_type = attachment.get("contentType") or ""
-    if not attachment.get("data"):
-        url = attachment.get("url") or ""
+    media_type = _string(attachment, "contentType")
+    if not _string(attachment, "data"):
+        url = _string(attachment, "url")
         if url not in binaries:
             raise Unreadable("its attachment is elsewhere, at a URL" if url else "its attachment is empty")
         binary = binaries[url]
-        return read_attachment(_base64(binary), media_type or binary.get("contentType") or "")
+        return read_attachment(_base64(binary), media_type or _string(binary, "contentType"))
     return read_attachment(_base64(attachment), media_type)
 
 
 def _base64(holder: Resource) -> bytes:
     try:
-        return base64.b64decode("".join((holder.get("data") or "").split()), validate=True)
+        return base64.b64decode("".join(_string(holder, "data").split()), validate=True)
     except (binascii.Error, ValueError) as error:
         raise Unreadable("its attachment is not valid base64") from error
 
 
-def _concept(concept: Resource | None) -> str | None:
+def _concept(element: Resource, name: str) -> str | None:
     """The words of a coded concept."""
-    if not concept:
-        return None
-    named = (coding.get("display") for coding in _list(concept, "coding"))
-    return concept.get("text") or next((display for display in named if display), None)
+    concept = _object(element, name)
+    named = (_string(coding, "display") for coding in _list(concept, "coding"))
+    return _string(concept, "text") or next((display for display in named if display), None)
+
+
+# A file may hold anything anywhere; what is not of the type that FHIR gives it counts as not there.
+
+
+def _string(element: Resource, name: str) -> str:
+    value = element.get(name)
+    return value if isinstance(value, str) else ""
+
+
+def _object(element: Resource, name: str) -> Resource:
+    value = element.get(name)
+    return value if isinstance(value, dict) else {}
 
 
 def _list(element: Resource, name: str) -> list[Resource]:

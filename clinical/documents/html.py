@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from clinical.documents.extracted import Extracted
+from clinical.documents.extracted import Extracted, Unreadable
 from clinical.documents.flow import Flow
 from clinical.documents.text import MARKS, decode
 
@@ -46,8 +46,13 @@ def extract_html(markup: str, warnings: tuple[str, ...] = ()) -> Extracted:
     """Return the visible text of markup that is decoded already."""
     import bs4
 
-    # libxml2 ends a document at a NUL; a browser passes over it.
-    soup = bs4.BeautifulSoup(markup.replace("\0", ""), "lxml")
+    try:
+        markup.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise Unreadable("half a surrogate pair in it; no encoding can write it") from error
+    # libxml2 ends a document at a NUL; a browser passes over it. The tag in front keeps Beautiful Soup from
+    # taking a short text for a file name, or XHTML for XML, and warning of it.
+    soup = bs4.BeautifulSoup("<html>" + markup.replace("\0", ""), "lxml")
     flow = Flow()
     _walk(soup, flow)
     title = soup.title.get_text() if soup.title else ""
