@@ -86,6 +86,16 @@ def test_an_id_names_one_document_of_a_run(here: Path) -> None:
     ]
 
 
+def test_resources_of_a_bundle_with_one_id(here: Path) -> None:
+    report = '{"resource": {"resourceType": "DiagnosticReport", "id": "r", "text": {"div": "Clear"}}}'
+    (here / "b.json").write_text(f'{{"resourceType": "Bundle", "entry": [{report}, {report}]}}')
+    name = "b.json#DiagnosticReport/r"
+    assert found("b.json") == [
+        Note(name, "Clear", "b.json"),
+        f"{name}: the id '{name}' is that of {name} already; make the ids unique",
+    ]
+
+
 def test_bad_input_is_one_line_each_and_the_rest_comes_out(here: Path) -> None:
     (here / "empty.txt").touch()
     (here / "blank.txt").write_text(" \r\n\t\ufeff\n")

@@ -95,12 +95,13 @@ def read(
             yield source
             continue
         for document, place in _placed(source, stdin, max_bytes):
-            if isinstance(document, Note):
-                first = places.setdefault(document.id, place)
-                if first != place:
-                    reason = f"the id {document.id!r} is that of {first} already; make the ids unique"
-                    yield DocumentError(place, reason)
-                    continue
+            if isinstance(document, Note) and document.id in places:
+                first = places[document.id]
+                document = DocumentError(
+                    place, f"the id {document.id!r} is that of {first} already; make the ids unique"
+                )
+            elif isinstance(document, Note):
+                places[document.id] = place
             yield document
 
 
