@@ -119,7 +119,13 @@ def test_going_back_to_former_options_does_not_trust_overwritten_results(tmp_pat
 
 
 @pytest.mark.parametrize(
-    "torn", ["", "{", '{"event": "done", "id": "b.txt", "sha2', '{"event": "done"}\nnot json\n[]']
+    "torn",
+    [
+        "",
+        "{",
+        '{"event": "done", "id": "b.txt", "sha2',
+        '{"event": "done"}\nnot json\n[]\n{"event": "done", "files": 3}\n7\n',
+    ],
 )
 def test_torn_or_spoiled_lines_of_the_manifest_cost_one_document(tmp_path: Path, torn: str) -> None:
     go(tmp_path, [note("a.txt"), note("b.txt")])
@@ -157,7 +163,8 @@ def test_a_worker_that_dies_by_chance_costs_nothing(tmp_path: Path) -> None:
     assert go(tmp_path / "out", documents, FakeJob(journal=tmp_path / "journal")) == Tally(done=4)
 
 
-def test_when_only_deaths_come_the_run_stops(tmp_path: Path) -> None:
+def test_when_only_deaths_come_the_run_stops(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("clinical.batch.workers.MOST_DEATHS_IN_A_ROW", 4)
     documents = [note(f"{n}.txt", "KILL") for n in range(200)]
     with pytest.raises(ClinicalError, match="the workers keep dying"):
         go(tmp_path, documents, FakeJob(batch_size=4))
@@ -192,7 +199,7 @@ def test_no_word_of_a_note_is_in_manifest_or_messages(
     assert SECRET not in (tmp_path / "manifest.jsonl").read_text()
     said = capsys.readouterr()
     assert SECRET not in said.err + said.out
-    assert "failed: in/BUG.txt: ValueError at fakes.py:" in said.err
+    assert "failed: in/BUG.txt: ValueError in fakes line " in said.err
 
 
 def test_a_second_run_on_the_same_folder_is_refused(tmp_path: Path) -> None:

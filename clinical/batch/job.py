@@ -11,7 +11,6 @@ import os
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import PurePath
 from typing import Any, Protocol, TypeVar
 
 from clinical.documents.note import Note
@@ -89,8 +88,17 @@ def _failure(error: Exception) -> Failure:
     if os.environ.get("CLINICAL_TRACEBACK"):
         traceback.print_exception(error)
     # The message of a foreign exception may quote the note, and this goes into logs: only its kind and place.
-    place = traceback.extract_tb(error.__traceback__)[-1]
     return Failure(
-        f"{type(error).__name__} at {PurePath(place.filename).name}:{place.lineno}, a fault of the program"
+        f"{type(error).__name__} in {_place(error)}, a fault of the program"
         " (CLINICAL_TRACEBACK=1 shows it in full)"
     )
+
+
+def _place(error: Exception) -> str:
+    """Return module and line where the error arose: in this package, where it has a part in it."""
+    places = [
+        (str(frame.f_globals.get("__name__")), line) for frame, line in traceback.walk_tb(error.__traceback__)
+    ]
+    ours = [place for place in places if place[0].startswith("clinical.") and place[0] != __name__]
+    module, line = (ours or places)[-1]
+    return f"{module} line {line}"

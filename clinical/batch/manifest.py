@@ -44,7 +44,13 @@ class Done:
     sha256: str
     settings: str
     name: str
-    files: Mapping[str, str]
+    files: tuple[tuple[str, bytes], ...]
+
+    @classmethod
+    def of(cls, record: Mapping[str, Any]) -> Done:
+        """Return what a line says. Raises `LookupError`, `ValueError`, `TypeError` or `AttributeError` if spoiled."""
+        files = tuple((str(name), bytes.fromhex(sha256)) for name, sha256 in record["files"].items())
+        return cls(record["id"], record["sha256"], record["settings"], record["name"], files)
 
 
 class Manifest:
@@ -74,8 +80,8 @@ class Manifest:
                 try:
                     record = json.loads(line)
                     if record["event"] == "done":
-                        yield Done(**{key: record[key] for key in Done.__dataclass_fields__})
-                except (ValueError, LookupError, TypeError):
+                        yield Done.of(record)
+                except (ValueError, LookupError, TypeError, AttributeError):
                     continue  # a line that a disk or an editor spoiled: what it recorded is done again
 
     def begin(self, settings: Mapping[str, Any]) -> None:
@@ -83,8 +89,7 @@ class Manifest:
         self._settings = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
         for done in self.done():
             if done.settings == self._settings:
-                files = tuple((name, bytes.fromhex(sha256)) for name, sha256 in done.files.items())
-                self._done[_document_key(done.id, done.sha256)] = files
+                self._done[_document_key(done.id, done.sha256)] = done.files
         self._append("run", settings=self._settings, version=__version__, chosen=dict(settings))
 
     def is_done(self, note: Note) -> bool:
