@@ -4,6 +4,8 @@ Both carry one line that names the thing and says what to do next; the command l
 traceback. Anything else that is raised is a bug, and keeps its traceback.
 """
 
+from __future__ import annotations
+
 
 class ClinicalError(Exception):
     """A mistake that the user can mend. Its text is one line: what is wrong, then what to do."""
@@ -20,3 +22,7 @@ class DocumentError(ClinicalError):
         super().__init__(f"{source}: {reason}")
         self.source = source
         self.reason = reason
+
+    def __reduce__(self) -> tuple[type[DocumentError], tuple[str, str]]:
+        """Return how to make it again: worker processes send it home."""
+        return DocumentError, (self.source, self.reason)

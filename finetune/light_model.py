@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from transformers import BertModel
 
 from clinical.finetune.light_data import Scheme
@@ -47,8 +47,19 @@ class Tagger(torch.nn.Module):
         return logits
 
 
-def build(schemes: Sequence[Scheme], *, rank: int, embedding_rank: int, dropout: float, seed: int) -> Tagger:
-    """Return a fresh tagger: adapter on every linear layer and on the word embeddings, own shape embeddings."""
+def build(
+    schemes: Sequence[Scheme],
+    *,
+    rank: int,
+    embedding_rank: int,
+    dropout: float,
+    seed: int,
+    start: Path | None = None,
+) -> Tagger:
+    """Return a tagger: adapter on every linear layer and on the word embeddings, own shape embeddings.
+
+    It is fresh, or goes on from the tagger in the folder `start`, whose heads for other schemes are kept.
+    """
     torch.manual_seed(seed)
     base = BertModel.from_pretrained(
         minilm.folder(),
@@ -58,6 +69,14 @@ def build(schemes: Sequence[Scheme], *, rank: int, embedding_rank: int, dropout:
         attention_probs_dropout_prob=0.0,
     )
     widen_shapes(base)
+    if start:
+        encoder = PeftModel.from_pretrained(base, str(start), is_trainable=True).float()
+        weights = load_file(start / "heads.safetensors")
+        tagger = Tagger(
+            encoder, {name[:-5]: len(bias) for name, bias in weights.items() if name.endswith(".bias")}
+        )
+        tagger.heads.load_state_dict({name: weight.float() for name, weight in weights.items()})
+        return tagger
     adapter = LoraConfig(
         r=rank,
         lora_alpha=rank,
@@ -72,7 +91,7 @@ def build(schemes: Sequence[Scheme], *, rank: int, embedding_rank: int, dropout:
 def save(tagger: Tagger, out: Path) -> None:
     """Write the adapter (peft) and `heads.safetensors` to a folder, in half precision."""
     half = copy.deepcopy(tagger).half()
-    half.encoder.save_pretrained(str(out))
+    half.encoder.save_pretrained(str(out), save_embedding_layers=False)
     save_file(half.heads.state_dict(), out / "heads.safetensors")
     (out / "README.md").unlink(missing_ok=True)  # peft's empty form; the card is written by hand
     _forget_paths(out / "adapter_config.json")
