@@ -22,6 +22,9 @@ from clinical.documents.sentences import split_sentences
 
 __all__ = ["Definition", "expand_abbreviations", "find_definitions"]
 
+FURTHEST = 400
+"""No long form begins further before its bracket, in characters."""
+
 _SHORT = re.compile(r"[^\W_][\w\-/&.+]{0,8}[\w+]")
 _WORD = re.compile(r"\S+")
 _BRACKET = re.compile(r"[()]")
@@ -111,11 +114,10 @@ def _short_in_brackets(text: str, start: int, opening: int, closing: int) -> Def
     short = _ASIDE.sub("", text[inside:closing]).rstrip(" \"”'")
     if not _is_short_form(short):
         return None
-    words = [word.start() for word in _WORD.finditer(text, start, opening)]
-    most_words = min(len(short) + 5, len(short) * 2)
+    words = _words_before(text, start, opening)
     if not words:
         return None
-    first = words[-most_words:][0]
+    first = words[-_most_words(short) :][0].start()
     candidate = text[first:opening].rstrip()
     begin = _long_form_start(short, candidate)
     if begin is None or not _is_long_form(candidate[begin:], short):
@@ -127,19 +129,31 @@ def _short_in_brackets(text: str, start: int, opening: int, closing: int) -> Def
 
 def _long_in_brackets(text: str, start: int, opening: int, closing: int) -> Definition | None:
     """Return the definition of "CHF (congestive heart failure)": the bracket holds the long form and no more."""
-    words = list(_WORD.finditer(text, start, opening))
+    words = _words_before(text, start, opening)
     if not words or not _is_short_form(words[-1].group()):
         return None
     short = words[-1].group()
     inside = text[opening + 1 : closing]
     candidate = inside.strip()
     begin = opening + 1 + len(inside) - len(inside.lstrip())
-    few = len(candidate.split()) <= min(len(short) + 5, len(short) * 2)
+    few = len(candidate.split()) <= _most_words(short)
     if not few or _long_form_start(short, candidate) != 0 or not _is_long_form(candidate, short):
         return None
     return Definition(
         _span(text, words[-1].start(), words[-1].end()), _span(text, begin, begin + len(candidate))
     )
+
+
+def _most_words(short: str) -> int:
+    """Return how many words a long form may have (the paper's bound)."""
+    return min(len(short) + 5, len(short) * 2)
+
+
+def _words_before(text: str, start: int, opening: int) -> list[re.Match[str]]:
+    """Return the words in front of a bracket, as far back as a long form can begin."""
+    words = list(_WORD.finditer(text, max(start, opening - FURTHEST), opening))
+    # The first of them may have been cut.
+    return words[1:] if opening - FURTHEST > start else words
 
 
 def _is_short_form(word: str) -> bool:
