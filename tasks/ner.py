@@ -152,10 +152,10 @@ def _above(entities: Sequence[Entity], threshold: float | None) -> list[Entity]:
 
 
 def _complete(text: str, entities: Sequence[Entity], assertion: bool) -> list[Entity]:
-    sections = find_sections(text)
+    sections, sentences = find_sections(text), split_sentences(text)
     findings = [entity for entity in entities if not _in_heading(entity, sections)]
-    placed = [_placed(entity, sections) for entity in expand_abbreviations(text, findings)]
-    return assess(text, placed, sections, split_sentences(text)) if assertion else placed
+    placed = [_placed(entity, sections) for entity in expand_abbreviations(text, findings, sentences)]
+    return assess(text, placed, sections, sentences) if assertion else placed
 
 
 def _placed(entity: Entity, sections: Sequence[Section]) -> Entity:
