@@ -1,28 +1,16 @@
-"""Makes the light tagger's encoder ready for this machine, once: adapter merged, weights in int8, kept in the cache.
-
-torch needs seconds to start and runs MiniLM at half the speed; onnxruntime starts in tenths of a second. The file is
-named by what it was made of, so a new adapter, encoder or recipe of preparation makes a new file and never reads an
-old one. Quantization: onnxruntime's dynamic int8, one scale per output channel, activations scaled as they come.
-"""
+"""Makes the light tagger's encoder ready for this machine, once: adapter merged, weights in int8, kept in the cache."""
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import logging
-import os
-import tempfile
-import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from clinical.models import cache, minilm
+from clinical.models import minilm
+from clinical.models.prepared import export, int8_file, quiet
 
 if TYPE_CHECKING:
     from transformers import BertModel
-
-_log = logging.getLogger(__name__)
 
 # Counted up when the graph below changes for the same weights.
 _FORMAT = 1
@@ -37,21 +25,12 @@ def ready_encoder(adapter: Path) -> Path:
     made_of = hashlib.sha256(f"{_FORMAT} {minilm.WEIGHTS_SHA256}".encode())
     for name in ("adapter_config.json", "adapter_model.safetensors"):
         made_of.update((adapter / name).read_bytes())
-    target = cache.folder("light") / f"encoder-{made_of.hexdigest()[:16]}.onnx"
-    if not target.is_file():
-        _log.info("preparing the light model for this machine (once, some ten seconds)")
-        _make(adapter, target)
-    return target
-
-
-def _make(adapter: Path, target: Path) -> None:
-    """Write the file under another name first: another process may be doing the same, or this one be killed."""
-    with tempfile.TemporaryDirectory(dir=target.parent) as scratch, _quiet():
-        exact = Path(scratch) / "exact.onnx"
-        quantized = Path(scratch) / "int8.onnx"
-        _export(merged_encoder(adapter), exact)
-        _quantize(exact, quantized)
-        os.replace(quantized, target)
+    return int8_file(
+        "light",
+        f"encoder-{made_of.hexdigest()[:16]}",
+        "the light model",
+        lambda target: _export(merged_encoder(adapter), target),
+    )
 
 
 def merged_encoder(adapter: Path) -> BertModel:
@@ -60,7 +39,7 @@ def merged_encoder(adapter: Path) -> BertModel:
     from peft import PeftModel
     from transformers import BertModel
 
-    with _quiet():
+    with quiet():
         base = BertModel.from_pretrained(minilm.folder(), add_pooling_layer=False, dtype=torch.float32)
         widen_shapes(base)
         merged: BertModel = PeftModel.from_pretrained(base, adapter).float().merge_and_unload()
@@ -96,41 +75,11 @@ def _export(encoder: BertModel, target: Path) -> None:
 
     ids = torch.ones((1, 16), dtype=torch.int64)
     encoder.set_attn_implementation("eager")
-    torch.onnx.export(
-        Hidden().eval(),
-        (ids, torch.zeros_like(ids)),
-        str(target),
-        input_names=["ids", "shapes"],
-        output_names=["hidden"],
-        dynamic_axes={name: {1: "pieces"} for name in ("ids", "shapes", "hidden")},
-        opset_version=17,
-        dynamo=False,
-    )
-
-
-def _quantize(source: Path, target: Path) -> None:
-    from onnxruntime.quantization import QuantType, quantize_dynamic
-
-    quantize_dynamic(
-        source,
+    pieces = {1: "pieces"}
+    export(
+        Hidden(),
+        {"ids": ids, "shapes": torch.zeros_like(ids)},
+        "hidden",
+        {"ids": pieces, "shapes": pieces, "hidden": pieces},
         target,
-        weight_type=QuantType.QInt8,
-        per_channel=True,
-        extra_options={"MatMulConstBOnly": True},
     )
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep the libraries' remarks and bars off the user's terminal; their errors still come."""
-    from transformers.utils.logging import disable_progress_bar
-
-    disable_progress_bar()
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(before)
