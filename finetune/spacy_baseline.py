@@ -301,7 +301,7 @@ def evaluate(
 
 def strict(recognizer: SpacyBaseline, passages: Sequence[Passage]) -> Score:
     """Return how many mentions are found with exactly the characters and label of the gold."""
-    labels = [Label(name, "") for name in recognizer.labels]
+    labels = [Label(name, "") for name in recognizer.label_names()]
     found_per_text = recognizer.recognize([passage.text for passage in passages], labels)
     found = gold = correct = 0
     for passage, entities in zip(passages, found_per_text, strict=True):

@@ -113,7 +113,7 @@ def test_finds_what_it_was_taught(recognizer: SpacyBaseline) -> None:
         [],
         [entity(texts[3], "diabetes mellitus")],
     ]
-    assert (recognizer.system, recognizer.model, recognizer.labels) == (
+    assert (recognizer.system, recognizer.model, recognizer.label_names()) == (
         "scispacy",
         "scispacy-tiny",
         ("Disease",),
@@ -219,7 +219,7 @@ def test_an_installed_official_model_comes_first_and_its_labels_are_ours(officia
     text = "She took colchicine for gout."
     for model in (None, official):
         recognizer = SpacyBaseline.load(model, "bc5cdr")
-        assert (recognizer.model, recognizer.labels) == (official, ("Disease", "Medication"))
+        assert (recognizer.model, recognizer.label_names()) == (official, ("Disease", "Medication"))
         assert recognizer.recognize([text], by_name(["Disease", "Medication"])) == [
             [entity(text, "colchicine", "Medication"), entity(text, "gout")]
         ]
@@ -227,7 +227,7 @@ def test_an_installed_official_model_comes_first_and_its_labels_are_ours(officia
 
 def test_an_unpacked_official_model_is_known_by_its_inside(official: str, tmp_path: Path) -> None:
     recognizer = SpacyBaseline.load(str(tmp_path / official / f"{official}-0.5.4"), "clinical")
-    assert recognizer.labels == ("Disease", "Medication")
+    assert recognizer.label_names() == ("Disease", "Medication")
 
 
 def test_loading_a_pipeline_leaves_torch_alone(trained: Path) -> None:
@@ -363,5 +363,5 @@ def test_a_shipped_pipeline_finds_the_obvious(
 ) -> None:
     recognizer = SpacyBaseline.load(f"scispacy-{scheme}", scheme)
     assert recognizer.model == f"scispacy-{scheme} (trained here)"
-    [found] = recognizer.recognize([text], [Label(name, "") for name in recognizer.labels])
+    [found] = recognizer.recognize([text], [Label(name, "") for name in recognizer.label_names()])
     assert [(e.text, e.label) for e in found][: len(expected)] == expected

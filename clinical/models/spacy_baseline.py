@@ -76,7 +76,7 @@ BATCH_PIECES = 32
 
 
 class SpacyBaseline:
-    """A `Recognizer` around a spaCy pipeline. `labels`: names of the label set that it can find."""
+    """A `Recognizer` around a spaCy pipeline."""
 
     system = "scispacy"
 
@@ -85,8 +85,7 @@ class SpacyBaseline:
         self.model = model
         self._pipeline = pipeline
         own = pipeline.pipe_labels.get("ner", [])
-        self._names = {label: label for label in own} if names is None else dict(names)
-        self.labels = tuple(sorted({self._names[label] for label in own if label in self._names}))
+        self._names = {label: label if names is None else names.get(label) for label in own}
 
     @classmethod
     def load(cls, model: str | None, scheme: str) -> SpacyBaseline:
@@ -127,6 +126,10 @@ class SpacyBaseline:
             )
         return cls(load_pipeline(model), model, OFFICIAL[model])
 
+    def label_names(self) -> tuple[str, ...]:
+        """Return the labels that this pipeline can find."""
+        return tuple(sorted({name for name in self._names.values() if name is not None}))
+
     def recognize(self, texts: Sequence[str], labels: Sequence[Label]) -> list[list[Entity]]:
         """Return the entities of each text, sorted by start, only of these labels; `score` is `None`.
 
@@ -144,10 +147,11 @@ class SpacyBaseline:
         return found
 
     def _refuse_unknown(self, wanted: set[str]) -> None:
-        unknown = sorted(wanted.difference(self.labels))
+        known = self.label_names()
+        unknown = sorted(wanted.difference(known))
         if unknown:
             raise UsageError(
-                f"{self.model} does not know {', '.join(unknown)}; its labels: {', '.join(self.labels)}"
+                f"{self.model} does not know {', '.join(unknown)}; its labels: {', '.join(known)}"
             )
 
     def _entities(self, piece: str, doc: Doc, offset: int, wanted: set[str]) -> Iterator[Entity]:
@@ -155,7 +159,7 @@ class SpacyBaseline:
             label = self._names.get(span.label_)
             # spaCy lets no entity begin with a line break or blanks, but it may end with them.
             mention = piece[span.start_char : span.end_char].rstrip()
-            if label in wanted and mention:
+            if label is not None and label in wanted and mention:
                 start = offset + span.start_char
                 # Tokens are pieces of the text, so a span of tokens cannot be anything else.
                 yield Entity(start, start + len(mention), mention, label, grounding="decoded")
