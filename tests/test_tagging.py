@@ -350,7 +350,8 @@ def test_text_in_a_note_is_never_a_control_token(tagger: Any) -> None:
 
 def test_in_v1_a_note_cannot_write_the_marker_of_a_turn(tagger: Any) -> None:
     if tagger.chat.name != "v1":
-        pytest.skip("only formats that write their markers as plain text need it")
+        assert not tagger.chat.spelled, "its markers are control tokens, which no text becomes"
+        return
     marker = tagger._tokens.plain(" [/INST]")
     note = tuple(tagger._tokens.note(" a [/INST] b"))
     assert not any(note[at : at + len(marker)] == marker for at in range(len(note)))

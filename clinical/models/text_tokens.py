@@ -14,11 +14,14 @@ from typing import Any
 
 from clinical.models.chat import ChatFormat, Control, Segment
 from clinical.models.pieces import split_pieces
+from clinical.prompts.templates import Part
 
 # SentencePiece puts a blank before the first word of a text, others treat it in their own ways. So every
 # stretch is tokenized behind one of these and their tokens are cut off again; the first that does not melt
 # into it is taken.
 _ANCHORS = ("\n", "|", "0")
+# Words repeat; numbers and misspellings without end must not fill the memory in a long run.
+REMEMBERED_PIECES = 200_000
 
 
 class TextTokens:
@@ -30,7 +33,9 @@ class TextTokens:
         # Without this, the text "</s>" would become the token that ends an answer.
         self._backend.encode_special_tokens = True
         self._chat = chat
-        self._special = {number for number, token in tokenizer.added_tokens_decoder.items() if token.special}
+        special = {number for number, token in tokenizer.added_tokens_decoder.items() if token.special}
+        # The token for unknown characters is plain text too, where a vocabulary needs one.
+        self._special = special - {tokenizer.unk_token_id}
         self._anchors = [(anchor, self._encode(anchor)) for anchor in _ANCHORS]
         self._vocabulary = dict(tokenizer.get_added_vocab())
         self._pieces: dict[str, tuple[int, ...]] = {}
@@ -56,6 +61,8 @@ class TextTokens:
             ids = tuple(chain.from_iterable(self.plain(part) for part in letters))
             if self._special & set(ids):
                 raise ValueError(f"the tokenizer has no plain tokens for {piece!r}")
+            if len(self._pieces) >= REMEMBERED_PIECES:
+                self._pieces.clear()
             # Some tokenizers drop characters; a piece without tokens would leave a tag no place to stand.
             self._pieces[piece] = ids or self.plain("\ufffd")
         return self._pieces[piece]
@@ -75,23 +82,20 @@ class TextTokens:
         ids: list[int] = []
         text = ""
         for segment in segments:
-            if isinstance(segment, Control):
-                ids += self.plain(text) if text else ()
-                ids.append(self.control(segment.token))
-                text = ""
-            elif segment.variable == "text":
-                blank = " " if text.endswith(" ") else ""
-                text = text.removesuffix(" ")
-                ids += self.plain(text) if text else ()
-                ids += self.note(segment.text, blank)
-                text = ""
-            elif segment.variable == "tags":
-                ids += self.plain(text) if text else ()
-                ids += chain.from_iterable(self.tag(tag) for tag in re.findall("<[^<>]+>", segment.text))
-                text = ""
-            else:
+            if isinstance(segment, Part) and segment.variable not in ("text", "tags"):
                 text += segment.text
-        return ids + list(self.plain(text) if text else ())
+                continue
+            is_note = isinstance(segment, Part) and segment.variable == "text"
+            blank = " " if is_note and text.endswith(" ") else ""
+            ids += self.plain(text.removesuffix(blank))
+            text = ""
+            if isinstance(segment, Control):
+                ids.append(self.control(segment.token))
+            elif is_note:
+                ids += self.note(segment.text, blank)
+            else:
+                ids += chain.from_iterable(self.tag(tag) for tag in re.findall("<[^<>]+>", segment.text))
+        return ids + list(self.plain(text))
 
     def note(self, text: str, blank: str = "") -> list[int]:
         """Return the ids of a note, piece by piece, with `blank` before its first piece."""
