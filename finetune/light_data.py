@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from clinical.corpora import records
 from clinical.documents.annotations import Entity
+from clinical.finetune.synthetic_notes import fillers, synthetic
 from clinical.models.word_pieces import split
 
 SENTENCES_PER_STREAM = 40
@@ -54,7 +55,13 @@ class Source:
     corpus: str
     splits: tuple[str, ...]
     held_out: float
-    sentences: bool
+    sentences: bool = False
+
+
+SYNTHETIC = "notes"
+"""The name of the source of made-up notes, which teach the head of the scheme `clinical` how notes are jotted down."""
+
+SYNTHETIC_NOTES = 1500
 
 
 # BC5CDR's published dev split is training text too, but for its last fifth: its test split alone judges.
@@ -62,8 +69,8 @@ class Source:
 # a part of their training text.
 SOURCES = {
     "bc5cdr": Source("bc5cdr", ("train", "dev"), 0.2, sentences=True),
-    "ncbi_disease": Source("ncbi_disease", ("train",), 0.07, sentences=False),
-    "clinical": Source("maccrobat", ("train",), 0.09, sentences=False),
+    "ncbi_disease": Source("ncbi_disease", ("train",), 0.07),
+    "clinical": Source("maccrobat", ("train",), 0.09),
     "anatem": Source("anatem", ("train", "dev"), 0.1, sentences=True),
     "bc2gm": Source("bc2gm", ("train",), 0.04, sentences=True),
     "linnaeus": Source("linnaeus", ("train",), 0.05, sentences=True),
@@ -94,23 +101,38 @@ def tag_words(spans: NDArray[np.int64], entities: Sequence[Entity], tags: Sequen
 
 
 def load_schemes(
-    names: Sequence[str],
+    names: Sequence[str], seed: int
 ) -> tuple[list[Scheme], dict[str, list[Stream]], dict[str, list[Stream]]]:
-    """Return the schemes with their streams for training and for choosing."""
-    schemes: list[Scheme] = []
+    """Return the schemes, the streams of each source for training, and those of each scheme for choosing.
+
+    `names`: schemes, and `SYNTHETIC`, whose notes belong to the scheme `clinical`.
+    """
+    schemes: dict[str, Scheme] = {}
     training: dict[str, list[Stream]] = {}
     held_out: dict[str, list[Stream]] = {}
-    for name in names:
+    for name in [name for name in names if name != SYNTHETIC]:
         source = SOURCES[name]
         splits = [list(records.read(source.corpus, part)) for part in source.splits]
         keep = round(len(splits[-1]) * (1 - source.held_out))
         used = [document for part in splits[:-1] for document in part] + splits[-1][:keep]
         labels = sorted({entity.label for document in used for entity in document.entities})
-        scheme = Scheme(name, ("O", *(f"{part}-{label}" for label in labels for part in "BI")))
-        schemes.append(scheme)
-        training[name] = list(streams(used, scheme, source.sentences))
-        held_out[name] = list(streams(splits[-1][keep:], scheme, source.sentences))
-    return schemes, training, held_out
+        schemes[name] = Scheme(name, ("O", *(f"{part}-{label}" for label in labels for part in "BI")))
+        training[name] = list(streams(used, schemes[name], source.sentences))
+        held_out[name] = list(streams(splits[-1][keep:], schemes[name], source.sentences))
+    if SYNTHETIC in names:
+        training[SYNTHETIC] = list(
+            streams(list(_synthetic_notes(seed)), schemes["clinical"], sentences=False)
+        )
+    return list(schemes.values()), training, held_out
+
+
+def _synthetic_notes(seed: int) -> Iterator[records.GoldDocument]:
+    for number, passage in enumerate(synthetic(SYNTHETIC_NOTES, seed, fillers())):
+        mentions = tuple(
+            records.Mention(start, end, passage.text[start:end], label, label)
+            for start, end, label in passage.spans
+        )
+        yield records.GoldDocument(f"synthetic-{number}", passage.text, mentions)
 
 
 def streams(documents: Sequence[records.GoldDocument], scheme: Scheme, sentences: bool) -> Iterator[Stream]:

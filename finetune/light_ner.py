@@ -1,6 +1,7 @@
 """Train the light tagger: one LoRA adapter on MiniLM and one tagging head per annotation scheme.
 
-    python -m clinical.finetune.light_ner --out out/light-ner
+    clinical finetune light-ner --out out/first
+    clinical finetune light-ner --start out/first --out out/light-ner --set …
 
 Every window of text belongs to one corpus and trains the shared adapter through that corpus's own head, so that
 corpora with different guidelines help each other without being forced to agree. What is saved is the adapter (peft),
@@ -184,33 +185,42 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--out", type=Path, required=True, help="folder for adapter, heads and log")
     parser.add_argument(
+        "--start", type=Path, metavar="FOLDER", help="go on from a tagger that was trained before"
+    )
+    parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=JSON", help="change a value of the recipe"
     )
     options = parser.parse_args(arguments)
     changes = {key: json.loads(value) for key, value in (pair.split("=", 1) for pair in options.set)}
     recipe = Recipe(**changes)
     options.out.mkdir(parents=True, exist_ok=True)
-    schemes, training, held_out = load_schemes(list(recipe.passes))
+    schemes, training, held_out = load_schemes(list(recipe.passes), recipe.seed)
     tagger = build(
         schemes,
         rank=recipe.rank,
         embedding_rank=recipe.embedding_rank,
         dropout=recipe.dropout,
         seed=recipe.seed,
+        start=options.start,
     )
     steps = plan(training, recipe.passes, recipe.batch_pieces, random.Random(recipe.seed))
     train(tagger, steps, recipe, options.out / "log.jsonl")
     scores = {scheme.name: score(tagger, scheme, held_out[scheme.name]) for scheme in schemes}
     print(json.dumps(scores, indent=1))
     save(tagger, options.out)
+    before = (
+        json.loads((options.start / "tagger.json").read_text(encoding="utf-8")) if options.start else None
+    )
     record = {
         "base": BASE,
         "base_sha256": minilm.WEIGHTS_SHA256,
         "shapes": list(SHAPES),
-        "schemes": {scheme.name: list(scheme.tags) for scheme in schemes},
+        "schemes": (before["schemes"] if before else {})
+        | {scheme.name: list(scheme.tags) for scheme in schemes},
         "recipe": asdict(recipe),
         "held_out_scores": scores,
         "provenance": provenance(),
+        "before": before and {key: before[key] for key in ("recipe", "held_out_scores", "provenance")},
     }
     (options.out / "tagger.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 
