@@ -21,7 +21,9 @@ import click
 from clinical.errors import ClinicalError, UsageError
 from clinical.version import __version__
 
-COMMANDS = ("ner", "compare", "evaluate", "finetune", "models", "corpora", "doctor", "completion")
+COMMANDS = (
+    "ner", "search", "compare", "evaluate", "finetune", "models", "corpora", "index", "doctor", "completion",
+)  # fmt: skip
 """In the order of the help page."""
 
 
@@ -72,6 +74,7 @@ def cli() -> None:
     Examples:
       clinical ner note.txt
       clinical ner notes/ -o out/
+      clinical search "chest pain on exertion" notes/
       clinical doctor
     """
     from clinical.batch.messages import show_remarks

@@ -29,6 +29,7 @@ def own_user_folders(
         monkeypatch.delenv(name)
     monkeypatch.setenv("XDG_CACHE_HOME", str(shared_cache))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.mktemp("config")))
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path_factory.mktemp("data")))
     monkeypatch.setenv("CLINICAL_CORPORA", str(tmp_path_factory.mktemp("corpora")))
 
 

@@ -34,7 +34,7 @@ from clinical.documents.extracted import Extracted, Unreadable
 from clinical.documents.note import Note
 from clinical.errors import DocumentError
 
-__all__ = ["MAX_BYTES", "count", "read"]
+__all__ = ["MAX_BYTES", "count", "files", "read"]
 
 MAX_BYTES = 100_000_000
 """Larger files, and larger lines of record files, are refused."""
@@ -120,6 +120,12 @@ def count(paths: Sequence[str]) -> int | None:
         else:
             total += _lines_in(source.path) if source.format == "jsonl" else 1
     return total
+
+
+def files(paths: Sequence[str]) -> Iterator[str | DocumentError]:
+    """Yield the files that `read` reads, in its order, each once; an error for each path that cannot be entered."""
+    for source in _find_sources(paths):
+        yield source if isinstance(source, DocumentError) else source.path
 
 
 def _find_sources(

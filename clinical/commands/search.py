@@ -1,0 +1,110 @@
+"""`clinical search`: the passages of notes that answer to a query."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, get_args
+
+import click
+
+from clinical.commands.options import Name
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from clinical.documents.annotations import AssertionStatus
+    from clinical.index.ranking import Mode
+
+
+def _formats() -> Sequence[str]:
+    from clinical.formats.passages import HIT_FORMATS
+
+    return HIT_FORMATS
+
+
+def _modes() -> Sequence[str]:
+    from clinical.index.ranking import MODES
+
+    return MODES
+
+
+def _assertions() -> Sequence[str]:
+    from clinical.documents.annotations import AssertionStatus
+
+    return get_args(AssertionStatus)
+
+
+@click.command(short_help="Find where it is said: passages that answer to a query.")
+@click.argument("query")
+@click.argument("paths", metavar="PATH…", nargs=-1, required=True)
+@click.option(
+    "-k",
+    "count",
+    metavar="N",
+    type=click.IntRange(min=1),
+    default=10,
+    show_default=True,
+    help="How many passages.",
+)
+@click.option(
+    "--mode",
+    metavar="M",
+    type=Name("mode", _modes),
+    default="hybrid",
+    show_default=True,
+    help="lexical (by words), dense (by meaning), or hybrid (both).",
+)
+@click.option(
+    "--assertion",
+    metavar="A",
+    type=Name("assertion", _assertions),
+    help="Only passages where the words of the query are present, negated, possible, historical, "
+    "hypothetical or of the family.",
+)
+@click.option("--section", metavar="S", help="Only passages in this section, as medications.")
+@click.option(
+    "--format",
+    "format_",
+    metavar="F",
+    type=Name("format", _formats),
+    help="table, jsonl or json.  [default: table or, in a pipe, jsonl]",
+)
+@click.option("-q", "--quiet", is_flag=True, help="Say only what went wrong.")
+@click.pass_context
+def search(
+    ctx: click.Context,
+    query: str,
+    paths: tuple[str, ...],
+    count: int,
+    mode: Mode,
+    assertion: AssertionStatus | None,
+    section: str | None,
+    format_: str | None,
+    quiet: bool,
+) -> None:
+    """Find the passages of notes that answer to a query, with the file and line of each.
+
+    The first search of some PATHs makes an index of them in your data folder; each later one reads again
+    what has changed. The index holds the text of the notes, for your eyes alone; `clinical index forget`
+    erases it. Exit code 1 when some files could not be read.
+
+    \b
+    Examples:
+      clinical search "chest pain on exertion" notes/
+      clinical search anticoagulant notes/ letters.jsonl -k 3 --section medications
+      clinical search fever notes/ --assertion present --format jsonl > hits.jsonl
+    """
+    from clinical.commands.index import show_changes, update_progress
+    from clinical.formats.passages import write_hits
+    from clinical.models.embedder import Embedder
+    from clinical.tasks.search import find
+
+    with update_progress(quiet) as done:
+        found = find(
+            query, paths, Embedder(), k=count, mode=mode, assertion=assertion, section=section, done=done
+        )
+    show_changes(found.changes, found.remarks, quiet)
+    if not found.hits and not quiet:
+        click.echo("no passages found; try other words, or --mode dense", err=True)
+    write_hits(format_ or ("table" if sys.stdout.isatty() else "jsonl"), found.hits, sys.stdout)
+    ctx.exit(1 if found.changes.faults else 0)

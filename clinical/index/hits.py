@@ -1,0 +1,63 @@
+"""What a search finds: passages of notes, with the words of the query in them and what the note says of those."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from clinical.documents.annotations import Assertion, Entity
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A passage `[start, end)` of a note, in code points: `note.text[start:end] == text`, always.
+
+    `mentions` are the words of the query in the passage, each with its assertion; `assertion` is that of the
+    fullest one, `None` when no word of the query stands in the passage. `line` counts from 1. `ranks` says at
+    which place each way of searching had the passage.
+    """
+
+    rank: int
+    score: float
+    id: str
+    path: str
+    start: int
+    end: int
+    text: str
+    line: int
+    section: str | None = None
+    heading: str = ""
+    title: str | None = None
+    date: str | None = None
+    assertion: Assertion | None = None
+    mentions: Sequence[Entity] = field(default_factory=tuple)
+    ranks: Mapping[str, int] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the hit as the output contract writes it; the score is rounded to six digits."""
+        return {
+            "rank": self.rank,
+            "score": round(self.score, 6),
+            "id": self.id,
+            "path": self.path,
+            "start": self.start,
+            "end": self.end,
+            "text": self.text,
+            "line": self.line,
+            "section": self.section,
+            "heading": self.heading,
+            "title": self.title,
+            "date": self.date,
+            "assertion": self.assertion.as_dict() if self.assertion else None,
+            "mentions": [
+                {
+                    "start": mention.start,
+                    "end": mention.end,
+                    "text": mention.text,
+                    "assertion": mention.assertion.as_dict() if mention.assertion else None,
+                }
+                for mention in self.mentions
+            ],
+            "ranks": dict(self.ranks),
+        }

@@ -1,0 +1,218 @@
+"""Search: where is it said? Passages of the notes that answer to a query, best first.
+
+    found = find("chest pain on exertion", ["notes/"], Embedder(), k=5)
+    for hit in found.hits:
+        print(hit.path, hit.line, hit.text)
+
+The notes are indexed at the first search and kept in step with their files at each one. A passage is found by its
+words, by its meaning, or both (`clinical.index.ranking`). Where the words of the query stand in a passage,
+`clinical.tasks.assertion` tells whether they are affirmed there: "denies chest pain" is about chest pain, but nobody
+has it. No passage is shown whose file has changed since it was indexed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache, lru_cache
+from typing import TYPE_CHECKING
+
+from clinical.documents.annotations import Assertion, AssertionStatus, Entity
+from clinical.documents.sections import find_sections
+from clinical.documents.sentences import split_sentences
+from clinical.errors import UsageError
+from clinical.index.hits import Hit
+from clinical.index.location import index_file, shown
+from clinical.index.ranking import Mode, Ranked, rank
+from clinical.index.store import Busy, Store, StoredPassage
+from clinical.index.update import LOOK_AGAIN, Changes, Embeds, check_paths, files_of, sha256_of, update
+from clinical.index.words import word_spans, words_of
+from clinical.tasks.assertion import PRIORITY, assess
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+__all__ = ["Found", "assertion_of", "find", "mentions_of"]
+
+CANDIDATES = 100
+"""How deep each ranking is read, at least."""
+
+CANDIDATES_PER_HIT = 10
+"""Some passages overlap a better one, or do not pass the filters."""
+
+ATTEMPTS = 3
+"""How often to index files anew that change while they are searched."""
+
+LABEL = "Query"
+
+
+@dataclass(frozen=True)
+class Found:
+    """The hits, the best first, what was done to the index before, and what the user should know."""
+
+    hits: Sequence[Hit]
+    changes: Changes = field(default_factory=Changes)
+    remarks: Sequence[str] = field(default_factory=tuple)
+
+
+def find(
+    query: str,
+    paths: Sequence[str],
+    embedder: Embeds,
+    *,
+    k: int = 10,
+    mode: Mode = "hybrid",
+    assertion: AssertionStatus | None = None,
+    section: str | None = None,
+    done: Callable[[int, int], None] = lambda files, of: None,
+) -> Found:
+    """Return the `k` best passages of the notes in the paths.
+
+    With `assertion` only those where it is that of the query's words; `present` keeps passages without any of
+    the words too, since nothing there speaks against them. With `section` only those in that section.
+    Raises `UsageError` for a query without words, paths that are not there, and a section that there is not.
+    """
+    if not words_of(query):
+        raise UsageError("the query has no words to look for; write what you want to find")
+    check_paths(paths)
+    vector = None if mode == "lexical" else embedder.embed([query])[0]
+    with Store.open(index_file(paths), paths, embedder.id) as store:
+        total = Changes()
+        remarks: tuple[str, ...] = ()
+        for _ in range(ATTEMPTS):
+            try:
+                total = update(store, paths, embedder, done)
+            except Busy as busy:
+                remarks = (f"{busy}; searched what is indexed so far",)
+                total = replace(total, paths=files_of(paths)[0])
+            search = _Search(store, query, vector, total.paths)
+            hits = search.hits(k, mode, assertion, section)
+            if not search.stale or remarks:
+                break
+            with store.transaction():
+                for name in search.stale:
+                    store.touch(name, LOOK_AGAIN, 0)
+        return Found(hits, total, (*remarks, *search.remarks()))
+
+
+class _Search:
+    """One query to one index. `stale` are the files that are not what the index has of them."""
+
+    def __init__(
+        self, store: Store, query: str, vector: NDArray[np.float32] | None, paths: dict[str, str]
+    ) -> None:
+        self.store = store
+        self.query = query
+        self.vector = vector
+        self.paths = paths
+        self.stale: set[str] = set()
+        self._sha256_of = cache(sha256_of)
+
+    def hits(self, k: int, mode: Mode, assertion: AssertionStatus | None, section: str | None) -> list[Hit]:
+        """Return the hits that pass the filters, none overlapping a better one."""
+        if section is not None:
+            section = _known_section(section, self.store.sections())
+        limit = max(CANDIDATES, k * CANDIDATES_PER_HIT)
+        ranked = rank(self.store, self.query, self.vector, mode, limit, section)
+        hits: list[Hit] = []
+        for passage, candidate in self._distinct(ranked):
+            if len(hits) == k:
+                break
+            if self._is_current(passage):
+                hit = self._hit(len(hits) + 1, passage, candidate)
+                if assertion is None or _passes(hit, assertion):
+                    hits.append(hit)
+        return hits
+
+    def remarks(self) -> Iterator[str]:
+        """Yield what the user should know of the search."""
+        for name in sorted(self.stale):
+            yield f"{self.paths.get(name, name)} is not what was indexed; its passages are left out"
+
+    def _distinct(self, ranked: Sequence[Ranked]) -> Iterator[tuple[StoredPassage, Ranked]]:
+        taken: dict[int, list[tuple[int, int]]] = {}
+        for candidate in ranked:
+            found = self.store.passage(candidate.passage)
+            span = found.passage
+            before = taken.setdefault(found.document, [])
+            if all(span.end <= start or end <= span.start for start, end in before):
+                before.append((span.start, span.end))
+                yield found, candidate
+
+    def _is_current(self, found: StoredPassage) -> bool:
+        path = self.paths.get(found.path)
+        if path is not None and self._sha256_of(path) == found.sha256:
+            return True
+        self.stale.add(found.path)
+        return False
+
+    def _hit(self, place: int, found: StoredPassage, ranked: Ranked) -> Hit:
+        passage, text = found.passage, found.text
+        path = shown(self.paths[found.path])
+        mentions = _assessed(text, mentions_of(self.query, text, passage.start, passage.end))
+        return Hit(
+            rank=place,
+            score=ranked.score,
+            id=found.own_id or path + found.place,
+            path=path,
+            start=passage.start,
+            end=passage.end,
+            text=text[passage.start : passage.end],
+            line=text.count("\n", 0, passage.start) + 1,
+            section=passage.section,
+            heading=passage.heading,
+            title=found.title,
+            date=found.date,
+            assertion=assertion_of(mentions),
+            mentions=mentions,
+            ranks=ranked.ranks,
+        )
+
+
+def _known_section(name: str, known: Sequence[str]) -> str:
+    plain = "_".join(name.lower().split())
+    if plain not in known:
+        raise UsageError(f"no section {name!r} in these notes; there are: {', '.join(known) or 'none'}")
+    return plain
+
+
+# --- what the note says of the words of the query ---
+
+
+def mentions_of(query: str, text: str, start: int, end: int) -> list[Entity]:
+    """Return the words of the query in `text[start:end]`; words that stand side by side are one mention."""
+    spans: list[tuple[int, int]] = []
+    for first, last in word_spans(query, text[start:end]):
+        first, last = first + start, last + start
+        if spans and text[spans[-1][1] : first].strip(" -/") == "":
+            spans[-1] = (spans[-1][0], last)
+        else:
+            spans.append((first, last))
+    return [Entity(first, last, text[first:last], LABEL) for first, last in spans]
+
+
+def _assessed(text: str, mentions: Sequence[Entity]) -> tuple[Entity, ...]:
+    return tuple(assess(text, mentions, _sections(text), _sentences(text)))
+
+
+_sections = lru_cache(maxsize=32)(find_sections)
+_sentences = lru_cache(maxsize=32)(split_sentences)
+
+
+def assertion_of(mentions: Sequence[Entity]) -> Assertion | None:
+    """Return the assertion of the mention with the most words of the query; of equals `present` comes first."""
+    known = [mention for mention in mentions if mention.assertion]
+    if not known:
+        return None
+    best = max(known, key=lambda mention: (len(mention.text.split()), _weight(mention.assertion)))
+    return best.assertion
+
+
+def _weight(assertion: Assertion | None) -> int:
+    return PRIORITY.index(assertion.status) if assertion else -1
+
+
+def _passes(hit: Hit, wanted: AssertionStatus) -> bool:
+    status = hit.assertion.status if hit.assertion else "present"
+    return status == wanted
