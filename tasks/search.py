@@ -73,6 +73,8 @@ def find(
     the words too, since nothing there speaks against them. With `section` only those in that section.
     Raises `UsageError` for a query without words, paths that are not there, and a section that there is not.
     """
+    # Half a surrogate pair, as a broken paste has it, is in no note.
+    query = query.encode("utf-8", "replace").decode("utf-8")
     if not words_of(query):
         raise UsageError("the query has no words to look for; write what you want to find")
     check_paths(paths)

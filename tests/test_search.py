@@ -1,0 +1,305 @@
+"""Search finds what is said, at the right place, and stays right while notes come, change and go."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from clinical.cli import cli
+from clinical.documents.note import Note
+from clinical.documents.reading import read
+from clinical.errors import ClinicalError, UsageError
+from clinical.index.location import index_file
+from clinical.index.store import Store
+from clinical.index.update import update
+from clinical.tasks.search import Found, find, mentions_of
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+
+ANGINA = "History of present illness: Chest pain on exertion for two weeks.\r\nIt is relieved by rest.\r\n"
+DENIAL = "Chief complaint: cough.\nShe denies chest pain. She takes metformin for diabetes.\n"
+STROKE = "Medications: Apixaban 5 mg twice daily 🫀.\n\nPlan: Stop apixaban, naïve café bleed.\n"
+
+
+class WordBag:
+    """An embedder that needs no model: each word is a direction. Counts what it is asked for."""
+
+    def __init__(self, id: str = "words") -> None:
+        self.id = id
+        self.texts = 0
+
+    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        self.texts += len(texts)
+        vectors = np.full((len(texts), 384), 1e-3, np.float32)
+        for row, text in enumerate(texts):
+            for word in text.lower().replace(".", " ").split():
+                vectors[row, sum(word.encode()) % 384] += 1
+        return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+@pytest.fixture
+def notes(tmp_path: Path) -> Path:
+    folder = tmp_path / "notes"
+    folder.mkdir()
+    for name, text in (("angina", ANGINA), ("denial", DENIAL), ("stroke", STROKE)):
+        (folder / f"{name}.txt").write_bytes(text.encode())
+    return folder
+
+
+def search(query: str, folder: Path, embedder: WordBag | None = None, **options: object) -> Found:
+    return find(query, [str(folder)], embedder or WordBag(), **options)  # type: ignore[arg-type]
+
+
+def names(found: Found) -> list[str]:
+    return [Path(hit.path).stem for hit in found.hits]
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(cli, arguments)
+
+
+# --- what is found ---
+
+
+def test_a_hit_in_full(notes: Path) -> None:
+    hit = search("apixaban", notes, k=1, mode="lexical", section="medications").hits[0]
+    path = f"{notes.as_posix()}/stroke.txt"
+    medication = STROKE.index("Apixaban")
+    expected = {
+        "rank": 1, "id": path, "path": path, "start": 0, "end": len("Medications: Apixaban 5 mg twice daily 🫀."),
+        "text": "Medications: Apixaban 5 mg twice daily 🫀.", "line": 1, "section": "medications",
+        "heading": "Medications", "title": None, "date": None, "assertion": {"status": "present", "cue": None},
+        "mentions": [{
+            "start": medication, "end": medication + 8, "text": "Apixaban",
+            "assertion": {"status": "present", "cue": None},
+        }],
+        "ranks": {"lexical": 1},
+    }  # fmt: skip
+    found = hit.as_dict()
+    assert found.pop("score") > 0
+    assert found == expected
+
+
+@pytest.mark.parametrize("mode", ["lexical", "dense", "hybrid"])
+def test_every_mode_finds_the_words(notes: Path, mode: str) -> None:
+    assert names(search("metformin for diabetes", notes, mode=mode))[0] == "denial"
+
+
+def test_only_the_affirmed_or_only_the_denied(notes: Path) -> None:
+    everything = search("chest pain", notes, mode="lexical")
+    assert {Path(hit.path).stem: hit.assertion and hit.assertion.status for hit in everything.hits} == {
+        "angina": "present",
+        "denial": "negated",
+    }
+    assert names(search("chest pain", notes, mode="lexical", assertion="present")) == ["angina"]
+    assert names(search("chest pain", notes, mode="lexical", assertion="negated")) == ["denial"]
+
+
+def test_only_one_section(notes: Path) -> None:
+    found = search("apixaban", notes, section="Medications")
+    assert [hit.section for hit in found.hits] == ["medications"]
+    with pytest.raises(UsageError, match=r"no section 'allergies' in these notes; there are: .*medications"):
+        search("apixaban", notes, section="allergies")
+
+
+def test_words_are_compared_by_stems_and_joined() -> None:
+    text = "Exertional chest pain, no pains at rest."
+    assert [mention.text for mention in mentions_of("chest pain on exertion", text, 0, len(text))] == [
+        "Exertional chest pain",
+        "pains",
+    ]
+
+
+def test_capitals_stand_out_from_common_words(notes: Path) -> None:
+    (notes / "blood.txt").write_text("ALL in remission since May.", encoding="utf-8")
+    assert names(search("relapse of ALL", notes, mode="lexical")) == ["blood"]
+
+
+@pytest.mark.parametrize(
+    "query",
+    ['pain"', "a OR (b", "NEAR(x, y", "body:pain", "pain*", "x' OR 1=1 --", "pain\0", "Schmerz\ud83d"],
+)
+def test_no_query_is_a_syntax_error(notes: Path, query: str) -> None:
+    search(query, notes)
+
+
+def test_a_query_of_20_000_words(notes: Path) -> None:
+    letter = " ".join(f"word{number}" for number in range(20_000)) + " metformin metformin"
+    assert names(search(letter, notes, mode="lexical")) == ["denial"]
+
+
+# --- offsets ---
+
+
+def check_offsets(found: Found, folder: Path) -> None:
+    texts = {note.id: note.text for note in read([str(folder)]) if isinstance(note, Note)}
+    assert found.hits
+    for hit in found.hits:
+        text = texts[hit.id]
+        assert text[hit.start : hit.end] == hit.text
+        assert text[: hit.start].count("\n") + 1 == hit.line
+        for mention in hit.mentions:
+            assert hit.start <= mention.start < mention.end <= hit.end
+            assert text[mention.start : mention.end] == mention.text
+
+
+def test_offsets_in_every_kind_of_document() -> None:
+    for query in ("pain", "the patient", "mg daily", "history of"):
+        check_offsets(search(query, EXAMPLES, k=50), EXAMPLES)
+
+
+WORDS = st.sampled_from(
+    ["pain", "Fever.", "naïve", "🫀", "Plan:", "\r\n", "\n\n", "no", "x" * 700, "\ue000", "a\0b"]
+)
+
+
+@settings(max_examples=25, deadline=None)
+@given(texts=st.lists(st.lists(WORDS, min_size=1, max_size=30).map(" ".join), min_size=1, max_size=3))
+def test_offsets_of_any_text(tmp_path_factory: pytest.TempPathFactory, texts: list[str]) -> None:
+    folder = tmp_path_factory.mktemp("notes")
+    lines = [json.dumps({"id": f"n{number}", "text": f"pain {text}"}) for number, text in enumerate(texts)]
+    (folder / "notes.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    check_offsets(search("pain fever", folder, k=20), folder)
+
+
+# --- notes come, change and go ---
+
+
+def test_an_index_keeps_in_step(notes: Path) -> None:
+    embedder = WordBag()
+    assert str(search("apixaban", notes, embedder).changes) == "3 added"
+    before = embedder.texts
+    assert str(search("apixaban", notes, embedder, mode="lexical").changes) == "3 unchanged"
+    (notes / "stroke.txt").rename(notes / "moved.txt")
+    os.utime(notes / "angina.txt", (1, 1))
+    found = search("apixaban", notes, embedder, mode="lexical")
+    assert (str(found.changes), names(found)[0]) == ("1 renamed, 2 unchanged", "moved")
+    assert embedder.texts == before, "neither a look, a new name nor a new time is a reason to embed"
+
+    (notes / "moved.txt").write_text("Warfarin was stopped.", encoding="utf-8")
+    (notes / "new.txt").write_text("Heparin drip.", encoding="utf-8")
+    (notes / "denial.txt").unlink()
+    found = search("apixaban metformin", notes, embedder, mode="lexical")
+    assert (str(found.changes), names(found)) == ("1 added, 1 changed, 1 removed, 1 unchanged", [])
+    assert names(search("warfarin", notes, embedder, mode="lexical")) == ["moved"]
+    assert names(search("heparin", notes, embedder, mode="lexical")) == ["new"]
+
+
+def test_a_change_that_keeps_size_and_time_is_never_shown(notes: Path) -> None:
+    file = notes / "stroke.txt"
+    search("apixaban", notes)
+    status = file.stat()
+    file.write_bytes(STROKE.replace("pixaban", "trovast").encode())
+    os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns))
+    found = search("apixaban", notes, mode="lexical")
+    assert (names(found), str(found.changes)) == ([], "1 changed, 2 unchanged")
+    check_offsets(search("atrovast", notes), notes)
+
+
+def test_a_file_that_cannot_be_read_is_named_every_time(notes: Path) -> None:
+    (notes / "bad.pdf").write_bytes(b"%PDF-1.4 nothing")
+    for _ in range(2):
+        (fault,) = search("pain", notes).changes.faults
+        assert "bad.pdf" in fault
+
+
+def test_a_folder_that_vanished_empties_no_index(notes: Path) -> None:
+    search("pain", notes)
+    notes.rename(notes.with_name("elsewhere"))
+    with pytest.raises(UsageError, match="no such file or folder"):
+        search("pain", notes)
+    notes.with_name("elsewhere").rename(notes)
+    assert str(search("pain", notes).changes) == "3 unchanged"
+
+
+def test_the_same_paths_have_one_index(notes: Path) -> None:
+    one, two = str(notes / "angina.txt"), str(notes / "denial.txt")
+    assert index_file([one, two]) == index_file([two, f"{notes}/./angina.txt", one])
+    assert index_file([one]) != index_file([two])
+
+
+def test_embedders_are_not_mixed(notes: Path) -> None:
+    search("pain", notes)
+    with pytest.raises(ClinicalError, match=r"was made with words, which does not compare .*--rebuild"):
+        search("pain", notes, WordBag("others"))
+
+
+def test_a_reader_sees_the_last_state_while_a_writer_works(notes: Path) -> None:
+    search("pain", notes)
+    (notes / "new.txt").write_text("Pain in the knee.", encoding="utf-8")
+    paths = [str(notes)]
+    with Store.open(index_file(paths), paths, "words") as store, store.writing():
+        found = search("pain", notes, mode="lexical")
+    assert names(found) == ["denial", "angina"] or names(found) == ["angina", "denial"]
+    assert "another process is writing" in found.remarks[0]
+    assert "new" in names(search("pain", notes, mode="lexical"))
+
+
+def test_a_thousand_unchanged_notes_are_checked_without_embedding(tmp_path: Path) -> None:
+    for number in range(1000):
+        (tmp_path / f"{number}.txt").write_text(f"Visit {number}: fever.", encoding="utf-8")
+    embedder = WordBag()
+    paths = [str(tmp_path)]
+    with Store.open(index_file(paths), paths, embedder.id) as store:
+        update(store, paths, embedder)
+        before = embedder.texts
+        assert str(update(store, paths, embedder)) == "1000 unchanged"
+        assert embedder.texts == before
+        assert store.faults() == []
+
+
+# --- the command ---
+
+
+@pytest.mark.embedded
+def test_the_command_finds_meanings_and_writes_by_contract(notes: Path) -> None:
+    result = run("search", "blood thinner", str(notes), "-k", "1")
+    assert result.exit_code == 0
+    assert result.stderr.splitlines()[-1] == "index: 3 added"
+    (hit,) = map(json.loads, result.stdout.splitlines())
+    assert list(hit)[:7] == ["rank", "score", "id", "path", "start", "end", "text"]
+    assert Path(hit["path"]).name == "stroke.txt"
+    table = run("search", "apixaban", str(notes), "-k", "1", "--format", "table", "--section", "medications")
+    assert table.stdout.splitlines() == [
+        f"1. {notes.as_posix()}/stroke.txt:1  Medications",
+        "   Medications: «Apixaban» 5 mg twice daily 🫀.",
+    ]
+    listed = run("search", "apixaban", str(notes), "-k", "2", "--format", "json")
+    assert [entry["rank"] for entry in json.loads(listed.stdout)] == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["", "."], "the query has no words to look for"),
+        ([" ?! ", "."], "the query has no words to look for"),
+        (["pain", "gone/"], "gone/: no such file or folder"),
+        (["pain", "-"], "an index needs files that stay"),
+        (["pain", ".", "--mode", "lexicl"], "did you mean lexical?"),
+        (["pain", ".", "--assertion", "denied"], "available: present, negated"),
+    ],
+)
+def test_a_wrong_call_is_one_line(
+    arguments: list[str], line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = run("search", *arguments)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert line in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.embedded
+def test_no_hits_is_one_line(notes: Path) -> None:
+    result = run("search", "zygomycosis", str(notes), "--mode", "lexical")
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert result.stderr.splitlines()[-1] == "no passages found; try other words, or --mode dense"
