@@ -1,10 +1,11 @@
 """Train the NER baseline: a spaCy pipeline with scispaCy's tokenizer, for one scheme.
 
-    python -m clinical.finetune.spacy_baseline clinical --out out/scispacy-clinical
-    python -m clinical.finetune.spacy_baseline bc5cdr --out out/scispacy-bc5cdr --judge
+    python -m clinical.finetune.spacy_baseline bc5cdr --out out/scispacy-bc5cdr
+    python -m clinical.finetune.spacy_baseline clinical --start out/scispacy-bc5cdr --judge
 
 `recipes/spacy_baseline.yaml` holds every setting. After each epoch the held-out part of the training text is
 scored, and the best epoch is saved, with a card beside it. `--judge` scores the judging split as well.
+`--start` takes over what another pipeline has learned of words; only its way to labels is learned anew.
 """
 
 from __future__ import annotations
@@ -230,7 +231,7 @@ def examples(pipeline: Language, passages: Iterator[Passage]) -> list[Example]:
         ]
 
 
-def train(scheme_name: str, recipe: Recipe) -> tuple[Language, list[str]]:
+def train(scheme_name: str, recipe: Recipe, start: Language | None = None) -> tuple[Language, list[str]]:
     """Return the pipeline of the epoch that is best on the held-out text, and the log, one line per epoch."""
     from spacy.training.batchers import minibatch_by_words
     from thinc.api import fix_random_seed
@@ -242,6 +243,9 @@ def train(scheme_name: str, recipe: Recipe) -> tuple[Language, list[str]]:
     pipeline = build(recipe)
     epoch_examples = examples(pipeline, runs(documents, corpus, recipe.longest_run, epoch=0))
     pipeline.initialize(lambda: epoch_examples)
+    if start is not None:
+        words = ner_of(start).model.get_ref("tok2vec").to_bytes()
+        ner_of(pipeline).model.get_ref("tok2vec").from_bytes(words)
     optimizer = make_optimizer(recipe, scheme, sum(map(len, epoch_examples)))
     best_f1, best, log = -1.0, b"", []
     for epoch in range(scheme.epochs):
@@ -319,7 +323,9 @@ def save(pipeline: Language, recipe: Recipe, folder: Path) -> None:
     fresh.to_disk(folder)
 
 
-def card(name: str, recipe: Recipe, folder: Path, log: Sequence[str], judged: dict[str, Score]) -> str:
+def card(
+    name: str, recipe: Recipe, folder: Path, start: Path | None, log: Sequence[str], judged: dict[str, Score]
+) -> str:
     """Return the card of a trained pipeline, in Markdown."""
     scheme = recipe.schemes[name]
     corpus = catalog.find(scheme.corpus)
@@ -340,6 +346,10 @@ def card(name: str, recipe: Recipe, folder: Path, log: Sequence[str], judged: di
         (
             "trained on",
             f"{', '.join(scheme.splits)}, but for the last {scheme.held_out:.0%} of {scheme.splits[-1]}",
+        ),
+        (
+            "started from",
+            f"ner/model `{sha256(start / 'ner' / 'model')}` ({start.name})" if start else "nothing",
         ),
         *((f"sha256 of {split}.jsonl.gz", f"`{value}`") for split, value in data.items()),
         ("command", f"`{origin['command']}`"),
@@ -394,6 +404,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Train the spaCy baseline for one scheme.")
     parser.add_argument("scheme", help=f"one of: {', '.join(SCHEMES)}")
     parser.add_argument("--out", type=Path, help="folder to write (default: out/scispacy-SCHEME)")
+    parser.add_argument("--start", type=Path, help="folder of a pipeline of the same width to start from")
     parser.add_argument("--recipe", type=Path, help="another recipe (default: the package's own)")
     parser.add_argument("--judge", action="store_true", help="score the split that judges, once, at the end")
     options = parser.parse_args(arguments)
@@ -401,7 +412,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.scheme not in recipe.schemes:
         raise UsageError(f"no scheme {options.scheme!r}; available: {', '.join(recipe.schemes)}")
     folder = options.out or Path("out", shipped_name(options.scheme))
-    pipeline, log = train(options.scheme, recipe)
+    start = load_pipeline(options.start) if options.start else None
+    pipeline, log = train(options.scheme, recipe, start)
     save(pipeline, recipe, folder)
     scheme = recipe.schemes[options.scheme]
     judged: dict[str, Score] = {}
@@ -410,7 +422,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         judged = evaluate(load_pipeline(folder), documents, catalog.find(scheme.corpus))
     for key, score in judged.items():
         print(f"{scheme.corpus} {scheme.judge}, {key}: {score}")
-    (folder / "README.md").write_text(card(options.scheme, recipe, folder, log, judged), encoding="utf-8")
+    (folder / "README.md").write_text(
+        card(options.scheme, recipe, folder, options.start, log, judged), encoding="utf-8"
+    )
     print(folder)
     return 0
 

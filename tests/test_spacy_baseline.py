@@ -76,12 +76,12 @@ schemes:
 """
 
 
-def train_and_save(corpora: Path, folder: Path) -> Path:
+def train_and_save(corpora: Path, folder: Path, *options: str) -> Path:
     recipe = folder.parent / "recipe.yaml"
     recipe.write_text(SMALL_RECIPE)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CLINICAL_CORPORA", str(corpora))
-        code = training.main(["ncbi_disease", "--out", str(folder), "--recipe", str(recipe), "--judge"])
+        code = training.main(["ncbi_disease", "--out", str(folder), "--recipe", str(recipe), *options])
     assert code == 0
     return folder
 
@@ -89,7 +89,7 @@ def train_and_save(corpora: Path, folder: Path) -> Path:
 @pytest.fixture(scope="module")
 def trained(corpora: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a small pipeline, trained and saved by the command."""
-    return train_and_save(corpora, tmp_path_factory.mktemp("out") / "scispacy-tiny")
+    return train_and_save(corpora, tmp_path_factory.mktemp("out") / "scispacy-tiny", "--judge")
 
 
 @pytest.fixture(scope="module")
@@ -266,6 +266,18 @@ def test_the_card_says_where_the_weights_come_from(trained: Path) -> None:
 def test_training_twice_gives_the_same_weights(trained: Path, corpora: Path, tmp_path: Path) -> None:
     again = train_and_save(corpora, tmp_path / "again")
     assert training.sha256(again / "ner" / "model") == training.sha256(trained / "ner" / "model")
+
+
+def test_starting_from_a_pipeline_is_a_head_start(trained: Path, corpora: Path, tmp_path: Path) -> None:
+    card = (train_and_save(corpora, tmp_path / "further", "--start", str(trained)) / "README.md").read_text()
+    assert (
+        f"| started from | ner/model `{training.sha256(trained / 'ner' / 'model')}` (scispacy-tiny) |" in card
+    )
+    first_f1 = [
+        float(re.findall(r"^epoch  1 .* F1 ([\d.]+)$", text, flags=re.MULTILINE)[0])
+        for text in ((trained / "README.md").read_text(), card)
+    ]
+    assert first_f1[0] < first_f1[1]
 
 
 def test_an_unknown_scheme_is_refused_before_training() -> None:
