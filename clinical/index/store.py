@@ -227,23 +227,30 @@ class Store:
         )
         return [(row[0], row[1]) for row in rows]
 
-    def dense(
-        self, vector: NDArray[np.float32], limit: int, section: str | None = None
-    ) -> list[tuple[int, float]]:
-        """Return the passages nearest to the vector by cosine, the best first: all are compared."""
+    def cosines(self, vector: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Return the ids of all passages and how near each is to the vector, from -1 to 1."""
         import numpy as np
 
         ids, vectors = self._matrix()
-        if section:
-            rows = self._connection.execute("SELECT id FROM passages WHERE section = ?", (section,))
-            chosen = np.isin(ids, np.fromiter((row[0] for row in rows), np.int64))
-            ids, vectors = ids[chosen], vectors[chosen]
         scores = np.empty(len(ids), np.float32)
         # In blocks, so that the float copy stays in the processor's cache.
         for first in range(0, len(ids), 4096):
             scores[first : first + 4096] = vectors[first : first + 4096].astype(np.float32) @ vector
-        best = np.lexsort((ids, -scores))[:limit]
-        return [(int(ids[place]), float(scores[place]) / 127) for place in best]
+        return ids, scores / 127
+
+    def own_ids(self) -> dict[int, str]:
+        """Return the id that the document of each passage brought along."""
+        return dict(
+            self._connection.execute(
+                "SELECT p.id, d.own_id FROM passages p JOIN documents d ON d.id = p.document"
+                " WHERE d.own_id IS NOT NULL"
+            )
+        )
+
+    def passages_in(self, section: str) -> list[int]:
+        """Return the ids of the passages in the section of this canonical name."""
+        rows = self._connection.execute("SELECT id FROM passages WHERE section = ?", (section,))
+        return [row[0] for row in rows]
 
     def _matrix(self) -> tuple[NDArray[np.int64], NDArray[np.int8]]:
         """Return ids and vectors of all passages; read again when the index has changed."""

@@ -1,0 +1,45 @@
+"""An index of a whole collection, each document one passage: to measure how well passages are ranked."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+
+from clinical.documents.note import Note
+from clinical.index.passages import Passage
+from clinical.index.store import FileState, IndexedDocument, Store
+from clinical.index.update import Embeds, embed
+from clinical.models import cache
+
+DOCUMENTS_AT_ONCE = 256
+
+
+def open_collection(
+    name: str,
+    documents: Sequence[Note],
+    embedder: Embeds,
+    done: Callable[[int], None] = lambda documents: None,
+) -> Store:
+    """Return the index of these documents, kept in the cache; `done` is told how many more are embedded."""
+    content = hashlib.sha256(embedder.id.encode())
+    for document in documents:
+        content.update(document.sha256.encode() + (document.title or "").encode())
+    file = cache.folder("retrieval") / f"{content.hexdigest()[:16]}.sqlite"
+    store = Store.open(file, [name], embedder.id)
+    known = store.files()
+    for first in range(0, len(documents), DOCUMENTS_AT_ONCE):
+        some = documents[first : first + DOCUMENTS_AT_ONCE]
+        # Each part is a file of the index, so that an interrupted run goes on where it was.
+        if f"{first}" not in known:
+            passages = [[Passage(0, len(document.text))] for document in some]
+            vectors = embed(some, passages, embedder)
+            with store.transaction():
+                store.put(
+                    FileState(f"{first}", "", 0, 0),
+                    [
+                        IndexedDocument(note, spans, vector, own_id=note.id)
+                        for note, spans, vector in zip(some, passages, vectors, strict=True)
+                    ],
+                )
+        done(len(some))
+    return store
