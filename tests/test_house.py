@@ -53,6 +53,6 @@ def test_importing_the_package_loads_nothing_heavy() -> None:
 def test_every_module_says_what_it_is_for() -> None:
     modules = [path for folder in ("clinical", *MAPPED) for path in (ROOT / folder).rglob("*.py")]
     silent = [
-        str(path) for path in modules if not path.read_text(encoding="utf-8").lstrip().startswith('"""')
+        str(path) for path in modules if not path.read_text(encoding="utf-8").lstrip("r").startswith('"""')
     ]
     assert silent == []

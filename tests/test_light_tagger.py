@@ -11,7 +11,7 @@ import pytest
 from clinical.errors import UsageError
 from clinical.models.light_tagger import LightTagger, shipped_folder
 from clinical.models.word_pieces import split
-from clinical.prompts.labels import by_name
+from clinical.prompts.labels import by_name, core_labels
 
 pytestmark = pytest.mark.embedded
 
@@ -41,7 +41,7 @@ def tagger(shared_cache: Path) -> Iterator[LightTagger]:
 def test_finds_the_entities_of_simple_sentences(
     tagger: LightTagger, sentence: str, expected: dict[str, str]
 ) -> None:
-    (found,) = tagger.recognize([sentence], by_name(tagger.label_names()))
+    (found,) = tagger.recognize([sentence], core_labels())
     labels = {entity.text: entity.label for entity in found}
     assert {text: labels.get(text) for text in expected} == expected
     for entity in found:
