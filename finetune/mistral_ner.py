@@ -70,7 +70,12 @@ def epoch(recipe: Recipe, tokens: TextTokens, chat: Any, number: int) -> list[Ro
     template = templates.load(recipe.prompt)
     choose = random.Random(f"{recipe.seed} {number}")
     seed = recipe.seed * 1000 + number
-    cut = [passage for name in recipe.corpora for passage in passages(name, seed, recipe.most_pieces)]
+    # A corpus that is named twice is cut at other places the second time.
+    cut = [
+        passage
+        for place, name in enumerate(recipe.corpora)
+        for passage in passages(name, 100 * seed + place, recipe.most_pieces)
+    ]
     if recipe.synthetic:
         cut += synthetic(recipe.synthetic, seed, fillers())
     rows = [made for passage in cut if (made := row(passage, template, chat, tokens, choose)) is not None]
