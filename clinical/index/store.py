@@ -219,11 +219,11 @@ class Store:
         words = words_of(query)
         if not words:
             return []
-        where, values = ("AND p.section = ?", [section]) if section else ("", [])
+        inside = "AND rowid IN (SELECT id FROM passages WHERE section = ?)" if section else ""
         rows = self._connection.execute(
-            "SELECT p.id, -bm25(words) AS score FROM words JOIN passages p ON p.id = words.rowid"
-            f" WHERE words MATCH ? {where} ORDER BY score DESC, p.id LIMIT ?",
-            (match_expression(words), *values, limit),
+            f"SELECT rowid, -bm25(words) AS score FROM words WHERE words MATCH ? {inside}"
+            " ORDER BY score DESC, rowid LIMIT ?",
+            (match_expression(words), *([section] if section else []), limit),
         )
         return [(row[0], row[1]) for row in rows]
 
