@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 from collections.abc import Sequence
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from bs4 import BeautifulSoup
 from click.testing import CliRunner, Result
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -18,6 +20,7 @@ from clinical.cli import cli
 from clinical.documents.note import Note
 from clinical.documents.reading import read
 from clinical.errors import ClinicalError, UsageError
+from clinical.formats.passages import write_hits
 from clinical.index.location import index_file
 from clinical.index.store import Store
 from clinical.index.update import update
@@ -275,6 +278,22 @@ def test_the_command_finds_meanings_and_writes_by_contract(notes: Path) -> None:
     ]
     listed = run("search", "apixaban", str(notes), "-k", "2", "--format", "json")
     assert [entry["rank"] for entry in json.loads(listed.stdout)] == [1, 2]
+
+
+def test_the_page_marks_what_is_said_and_runs_nothing(notes: Path) -> None:
+    (notes / "script.txt").write_text("Chest pain <script>alert(1)</script> today.", encoding="utf-8")
+    found = search("chest pain", notes, mode="lexical")
+    stream = io.BytesIO()
+    write_hits("html", "chest <b>pain", found.hits, stream)
+    shown = BeautifulSoup(stream.getvalue(), "html.parser")
+    marks = {(mark.text, mark["class"][0]) for mark in shown.find_all("mark")}
+    assert marks == {("Chest pain", "present"), ("chest pain", "negated")}
+    texts = [article.find(class_="text").text for article in shown.find_all("article")]
+    assert texts == [hit.text.replace("\r\n", " \n") for hit in found.hits]
+    assert "<script" not in stream.getvalue().decode()
+    assert shown.title is not None
+    assert shown.title.text == "Search: chest <b>pain"
+    assert "denies" in shown.find(class_="said").text
 
 
 @pytest.mark.parametrize(

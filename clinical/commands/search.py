@@ -67,7 +67,7 @@ def _assertions() -> Sequence[str]:
     "format_",
     metavar="F",
     type=Name("format", _formats),
-    help="table, jsonl or json.  [default: table or, in a pipe, jsonl]",
+    help="table, jsonl, json or html.  [default: table or, in a pipe, jsonl]",
 )
 @click.option("-q", "--quiet", is_flag=True, help="Say only what went wrong.")
 @click.pass_context
@@ -106,5 +106,5 @@ def search(
     show_changes(found.changes, found.remarks, quiet)
     if not found.hits and not quiet:
         click.echo("no passages found; try other words, or --mode dense", err=True)
-    write_hits(format_ or ("table" if sys.stdout.isatty() else "jsonl"), found.hits, sys.stdout)
+    write_hits(format_ or ("table" if sys.stdout.isatty() else "jsonl"), query, found.hits, sys.stdout)
     ctx.exit(1 if found.changes.faults else 0)

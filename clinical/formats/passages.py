@@ -1,4 +1,4 @@
-"""How the hits of a search are written: to be read in a terminal, as lines of JSON, as one JSON array."""
+"""How the hits of a search are written: for a terminal, as lines of JSON, as one JSON array, as a web page."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import IO, TYPE_CHECKING
 from clinical.errors import UsageError
 from clinical.formats.display import one_line, title
 from clinical.formats.json_records import dumps
+from clinical.formats.passages_page import page, said
 from clinical.formats.streams import binary_sink
 from clinical.formats.table import ConsoleOutput, highlight
 from clinical.index.hits import Hit
@@ -17,12 +18,16 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
 
-HIT_FORMATS = ("table", "jsonl", "json")
+HIT_FORMATS = ("table", "jsonl", "json", "html")
 """The names that `--format` of `clinical search` accepts."""
 
 
 def write_hits(
-    format: str, hits: Sequence[Hit], stream: IO[str] | IO[bytes], console: Console | None = None
+    format: str,
+    query: str,
+    hits: Sequence[Hit],
+    stream: IO[str] | IO[bytes],
+    console: Console | None = None,
 ) -> None:
     """Write the hits in this format; raises `UsageError` for one that there is not."""
     match format:
@@ -32,6 +37,8 @@ def write_hits(
             binary_sink(stream)(b"".join(dumps(hit.as_dict()) + b"\n" for hit in hits))
         case "json":
             binary_sink(stream)(dumps([hit.as_dict() for hit in hits], indent=2) + b"\n")
+        case "html":
+            binary_sink(stream)(page(query, hits))
         case _:
             raise UsageError(f"no format {format!r}; available: {', '.join(HIT_FORMATS)}")
 
@@ -58,9 +65,8 @@ def _heading(hit: Hit) -> Text:
         text.append(f"  {one_line(hit.id)}", style="not dim")
     if hit.section:
         text.append(f"  {title(hit.section)}", style="cyan not dim")
-    if hit.assertion and hit.assertion.status != "present":
-        cue = f' "{one_line(hit.assertion.cue.text)}"' if hit.assertion.cue else ""
-        text.append(f"  {hit.assertion.status}{cue}", style="red not dim")
+    if says := said(hit):
+        text.append(f"  {says}", style="red not dim")
     return text
 
 

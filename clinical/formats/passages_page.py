@@ -1,0 +1,52 @@
+"""One web page of the hits of a search: it carries all it needs, runs no script and loads nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from clinical.formats.display import one_line, title, visible
+from clinical.formats.templates import fill
+from clinical.index.hits import Hit
+
+
+def page(query: str, hits: Sequence[Hit]) -> bytes:
+    """Return the page in UTF-8; words of the query are marked in each passage, struck through where negated."""
+    return fill("passages_page.html", query=one_line(query), hits=[_article(hit) for hit in hits])
+
+
+def _article(hit: Hit) -> dict[str, Any]:
+    facts = [
+        one_line(hit.id) if hit.id != hit.path else "",
+        one_line(hit.title or ""),
+        hit.date or "",
+        title(hit.section or ""),
+        f"characters {hit.start}–{hit.end}",
+    ]
+    return {
+        "rank": hit.rank,
+        "place": one_line(f"{hit.path}:{hit.line}"),
+        "facts": [fact for fact in facts if fact],
+        "said": said(hit),
+        "pieces": list(_pieces(hit)),
+    }
+
+
+def said(hit: Hit) -> str:
+    """Return what the passage says of the query's words when they are not simply there: 'negated "denies"'."""
+    if hit.assertion is None or hit.assertion.status == "present":
+        return ""
+    cue = hit.assertion.cue
+    return f'{hit.assertion.status} "{one_line(cue.text)}"' if cue else hit.assertion.status
+
+
+def _pieces(hit: Hit) -> Iterator[tuple[str, str | None]]:
+    """Yield the text of the passage in pieces, those of the query with their status."""
+    text = visible(hit.text)
+    place = 0
+    for mention in hit.mentions:
+        first, last = mention.start - hit.start, mention.end - hit.start
+        yield text[place:first], None
+        yield text[first:last], mention.assertion.status if mention.assertion else "present"
+        place = last
+    yield text[place:], None
