@@ -22,6 +22,7 @@ from clinical.documents.reading import read
 from clinical.errors import ClinicalError, UsageError
 from clinical.formats.passages import write_hits
 from clinical.index.location import index_file
+from clinical.index.ranking import rank
 from clinical.index.store import Store
 from clinical.index.update import update
 from clinical.tasks.search import Found, find, mentions_of
@@ -258,6 +259,12 @@ def test_a_thousand_unchanged_notes_are_checked_without_embedding(tmp_path: Path
         assert str(update(store, paths, embedder)) == "1000 unchanged"
         assert embedder.texts == before
         assert store.faults() == []
+        (vector,) = embedder.embed(["visit 77"])
+        nearest = rank(store, "visit 77", vector, "dense", 10)
+        ids, cosines = store.cosines(vector)
+        assert [found.score for found in nearest] == np.sort(cosines)[::-1][:10].tolist()
+        assert [found.ranks for found in nearest] == [{"dense": place} for place in range(1, 11)]
+        assert dict(zip(ids.tolist(), cosines.tolist(), strict=True))[nearest[0].passage] == nearest[0].score
 
 
 # --- the command ---
