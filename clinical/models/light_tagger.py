@@ -44,6 +44,9 @@ DEFAULT_SCHEME = "clinical"
 # Labels that the corpus of the default scheme does not have, and whose heads lend them.
 LENT = {"Gene": "bc2gm", "Species": "linnaeus"}
 
+# Labels whose mentions are phrases that hold other mentions.
+PHRASES = frozenset({"History", "Family_history"})
+
 IMPOSSIBLE = -1e4
 
 # How far the scores of a word give way to the mean over all its places in the note. Chosen on held-out training text.
@@ -128,7 +131,9 @@ class LightTagger:
             entity
             for scheme, names in self._labels_by_scheme().items()
             if asked & names
-            for entity in self._tagged(text, words, self._scores(hidden, scheme, repeats, sentences), scheme)
+            for entity in self._tagged(
+                text, words, self._scores(hidden, scheme, asked, repeats, sentences), scheme
+            )
             if entity.label in asked & names
         ]
         return sorted(found, key=lambda entity: (entity.start, entity.end))
@@ -153,12 +158,20 @@ class LightTagger:
         self,
         hidden: NDArray[np.float32],
         scheme: str,
+        asked: Set[str],
         repeats: Sequence[NDArray[np.int64]],
         sentences: NDArray[np.int64],
     ) -> NDArray[np.float32]:
-        """Return the scores that the path is found on: repeats agree, and no entity runs into the next sentence."""
+        """Return the scores that the path is found on.
+
+        Repeats agree, no entity runs into the next sentence, and phrases that were not asked for are out of the
+        running: they would take with them the disease in "a history of heart failure".
+        """
         scores = _agree(self._log_probabilities(hidden, scheme), repeats)
         scores[sentences, 2::2] = IMPOSSIBLE
+        for number, label in enumerate(_label_names(self.schemes[scheme])):
+            if label in PHRASES - asked:
+                scores[:, 2 * number + 1 : 2 * number + 3] = IMPOSSIBLE
         return scores
 
     def _log_probabilities(self, hidden: NDArray[np.float32], scheme: str) -> NDArray[np.float32]:
