@@ -222,6 +222,17 @@ def test_a_damaged_index_can_be_forgotten(notes: Path) -> None:
     assert not file.exists()
 
 
+def test_a_damaged_index_hides_no_other(notes: Path) -> None:
+    make(notes)
+    make(notes / "one.txt").write_bytes(b"nonsense" * 500)
+    listed = run("status")
+    assert listed.stdout.startswith(f"{notes.as_posix()}\t2 files\t")
+    assert "is damaged" in listed.stderr
+    forgotten = run("forget", str(notes / "two.txt"))
+    assert (forgotten.exit_code, forgotten.stdout) == (1, "1 files forgotten, 0 indexes erased\n")
+    assert "not looked into: the index of an unknown folder is damaged" in forgotten.stderr
+
+
 def test_compacting_gives_space_back(notes: Path) -> None:
     long = notes / "long.txt"
     long.write_text("Fever and cough since Monday. " * 3000, encoding="utf-8")

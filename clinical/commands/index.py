@@ -67,26 +67,32 @@ def status(paths: tuple[str, ...]) -> None:
       clinical index status
       clinical index status notes/
     """
-    from clinical.index.store import Store
-
+    files = _files(paths)
     rows = []
-    for file in _files(paths):
-        with Store.existing(file) as store:
-            size = store.size()
-            rows.append(
-                (
-                    ", ".join(store.paths),
-                    f"{size.files:,} files",
-                    f"{size.documents:,} documents",
-                    f"{size.passages:,} passages",
-                    f"{size.bytes / 1e6:,.1f} MB",
-                    str(file),
-                )
-            )
+    for file in files:
+        try:
+            rows.append(_row(file))
+        except ClinicalError as error:
+            click.echo(str(error), err=True)
     if rows:
         print_table(("paths", "files", "documents", "passages", "size", "index"), rows)
-    else:
+    elif not files:
         click.echo("no indexes; the first `clinical search` of a folder makes one", err=True)
+
+
+def _row(file: Path) -> tuple[str, ...]:
+    from clinical.index.store import Store
+
+    with Store.existing(file) as store:
+        size = store.size()
+        return (
+            ", ".join(store.paths),
+            f"{size.files:,} files",
+            f"{size.documents:,} documents",
+            f"{size.passages:,} passages",
+            f"{size.bytes / 1e6:,.1f} MB",
+            str(file),
+        )
 
 
 @index.command()
@@ -139,7 +145,8 @@ def compact(paths: tuple[str, ...]) -> None:
 
 @index.command()
 @click.argument("paths", metavar="PATH…", nargs=-1, required=True)
-def forget(paths: tuple[str, ...]) -> None:
+@click.pass_context
+def forget(ctx: click.Context, paths: tuple[str, ...]) -> None:
     """Erase what the indexes hold of these files and folders, so that no word of it stays on the disk.
 
     The notes themselves stay as they are; a later search of a folder that holds them reads them again.
@@ -150,32 +157,44 @@ def forget(paths: tuple[str, ...]) -> None:
       clinical index forget notes/visit-12.txt
     """
     from clinical.index.location import all_index_files, full_name, index_file
-    from clinical.index.store import Store, erase, lock
+    from clinical.index.store import erase, lock
 
     names = [full_name(path) for path in paths]
     forgotten = erased = 0
+    damaged = []
     for file in all_index_files():
-        if file == index_file(paths):  # not opened: it may be damaged
+        try:
+            # That of just these paths is not opened: it goes, damaged or not.
+            gone, whole = (0, True) if file == index_file(paths) else _take_out(file, names)
+        except ClinicalError as error:
+            damaged.append(str(error))
+            continue
+        if whole:
             with lock(file, paths):
                 erase(file)
-            erased += 1
-            continue
-        with Store.existing(file) as store, store.writing():
-            gone = [name for name in store.files() if _lies_in(name, names)]
-            whole = all(_lies_in(path, names) for path in store.paths)
-            if gone and not whole:
-                with store.transaction():
-                    for name in gone:
-                        store.remove(name)
-                store.compact()
-        if whole:
-            with lock(file, store.paths):
-                erase(file)
-        forgotten += len(gone)
+        forgotten += gone
         erased += whole
+    for fault in damaged:
+        click.echo(f"not looked into: {fault}", err=True)
     if not forgotten and not erased:
         raise UsageError(f"no index holds {', '.join(paths)}; `clinical index status` lists what there is")
     click.echo(f"{forgotten} files forgotten, {erased} indexes erased")
+    ctx.exit(1 if damaged else 0)
+
+
+def _take_out(file: Path, names: Sequence[str]) -> tuple[int, bool]:
+    """Take the files in these folders out of an index; return how many, and whether nothing else is in it."""
+    from clinical.index.store import Store
+
+    with Store.existing(file) as store, store.writing():
+        gone = [name for name in store.files() if _lies_in(name, names)]
+        whole = all(_lies_in(path, names) for path in store.paths)
+        if gone and not whole:
+            with store.transaction():
+                for name in gone:
+                    store.remove(name)
+            store.compact()
+    return len(gone), whole
 
 
 def _lies_in(name: str, folders: Sequence[str]) -> bool:
