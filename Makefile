@@ -5,8 +5,8 @@ BIN := $(VENV)/bin
 
 .PHONY: demo dev check test bench clean
 
-demo: $(VENV)/.installed  ## set up and read a synthetic discharge summary
-	$(BIN)/clinical ner examples/discharge.txt
+demo: $(VENV)/.installed  ## set up and read a synthetic radiology report
+	$(BIN)/clinical ner examples/radiology.txt --format table
 
 test: dev check  ## set up, check and run every test
 	$(BIN)/python -m pytest
