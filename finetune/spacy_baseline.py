@@ -320,6 +320,11 @@ def save(pipeline: Language, recipe: Recipe, folder: Path) -> None:
     fresh = build(recipe)
     ner_of(fresh).from_bytes(ner_of(pipeline).to_bytes(exclude=["vocab"]), exclude=["vocab"])
     fresh.meta["name"] = folder.name.replace("-", "_")
+    fresh.meta["description"] = (
+        "NER baseline with scispaCy's tokenizer; see README.md for data, licence and scores"
+    )
+    # Left alone, spaCy writes its exact version, and any earlier 3.8 would then warn.
+    fresh.meta["spacy_version"] = ">=3.8,<3.9"
     fresh.to_disk(folder)
 
 

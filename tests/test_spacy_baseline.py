@@ -344,7 +344,7 @@ def test_the_shipped_pipelines_are_small() -> None:
         for file in shipped_folder(scheme).rglob("*")
         if file.is_file()
     ]
-    assert 1e6 < sum(sizes) < 10e6
+    assert 2**20 < sum(sizes) < 10 * 2**20
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
