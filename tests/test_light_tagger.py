@@ -1,8 +1,8 @@
 """The light tagger as shipped: it finds what a reader finds, int8 agrees with torch, it starts in no time."""
 
+import resource
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -113,22 +113,12 @@ def test_int8_agrees_with_torch(tagger: LightTagger) -> None:
 
 
 def test_cold_start_is_below_a_second_once_prepared(tagger: LightTagger) -> None:
-    note = EXAMPLES / "discharge.txt"
-    code = "import clinical.cli; clinical.cli.main()"
-    command = [sys.executable, "-c", code, "ner", str(note), "--format", "jsonl"]
-    times = []
-    for _ in range(4):
-        start = time.perf_counter()
-        subprocess.run(command, check=True, capture_output=True)
-        times.append(time.perf_counter() - start)
-    assert min(times) < 1.0 * slowness_of_this_machine()
-
-
-def slowness_of_this_machine() -> float:
-    """Return how much slower than half a second starting Python with numpy is: shared machines stall at times."""
-    start = time.perf_counter()
-    subprocess.run([sys.executable, "-c", "import numpy, onnxruntime"], check=True)
-    return max(1.0, (time.perf_counter() - start) / 0.5)
+    """Counted in processor time: the clock on a shared machine measures the neighbours."""
+    command = [sys.executable, "-m", "clinical", "ner", str(EXAMPLES / "discharge.txt"), "--format", "jsonl"]
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run(command, check=True, capture_output=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 1.0
 
 
 def test_nothing_in_nothing_out(tagger: LightTagger) -> None:
