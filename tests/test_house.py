@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from clinical.cli import COMMANDS
+
 ROOT = Path(__file__).parent.parent
 MAPPED = ("corpora", "finetune", "prompts", "tasks")
 
@@ -40,6 +42,11 @@ def test_top_level_is_the_one_of_the_design() -> None:
         ".ci", ".gitignore", "CHANGELOG.md", "LICENSE", "Makefile", "README.md", "benchmarks", "clinical", "corpora",
         "examples", "finetune", "prompts", "pyproject.toml", "setup.cfg", "tasks", "tests",
     }  # fmt: skip
+
+
+def test_every_command_is_in_the_readme() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert [name for name in COMMANDS if f"clinical {name}" not in readme] == []
 
 
 def test_importing_the_package_loads_nothing_heavy() -> None:
