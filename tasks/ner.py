@@ -135,12 +135,13 @@ def extract(
 
 
 def default_labels(recognizer: Recognizer) -> tuple[Label, ...]:
-    """Return the core labels, less those that a system with a fixed label set cannot find."""
+    """Return the core labels that the recognizer can find, or whatever it can find when it knows none of them."""
     known = getattr(recognizer, "label_names", None)
     if known is None:
         return core_labels()
-    fixed = set(known())
-    return tuple(label for label in core_labels() if label.name in fixed)
+    fixed = tuple(known())
+    core = tuple(label for label in core_labels() if label.name in fixed)
+    return core or tuple(Label(name, name) for name in fixed)
 
 
 def _above(entities: Sequence[Entity], threshold: float | None) -> list[Entity]:

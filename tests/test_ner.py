@@ -61,6 +61,8 @@ def test_default_labels_are_those_a_fixed_system_knows() -> None:
     fixed = FakeRecognizer()
     fixed.label_names = lambda: ("Disease", "Gene")  # type: ignore[attr-defined]
     assert default_labels(fixed) == by_name(["Disease"])
+    fixed.label_names = lambda: ("Entity",)  # type: ignore[attr-defined]
+    assert [label.name for label in default_labels(fixed)] == ["Entity"]
     assert len(default_labels(FakeRecognizer())) > 10
 
 
