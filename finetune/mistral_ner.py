@@ -27,7 +27,7 @@ from clinical.finetune.provenance import history, provenance, write_history
 from clinical.finetune.synthetic_notes import fillers, synthetic
 from clinical.models.chat import detect
 from clinical.models.fingerprint import fingerprint
-from clinical.models.mistral import LocalMistral, load_network, load_tokenizer
+from clinical.models.mistral import LocalMistral, hush_libraries, load_network, load_tokenizer, quiet_peft
 from clinical.models.mistral_tagger import MistralTagger
 from clinical.models.text_tokens import TextTokens
 from clinical.prompts import templates
@@ -190,6 +190,7 @@ def run(
 ) -> dict[str, float]:
     """Train on top of `base`, write model or adapter to `out`, and return strict F1 on each of `dev`."""
     began = provenance()
+    hush_libraries()
     tokenizer = load_tokenizer(base)
     chat = detect(tokenizer)
     tokens = TextTokens(tokenizer, chat)
@@ -203,7 +204,8 @@ def run(
             target_modules="all-linear",
             task_type="CAUSAL_LM",
         )
-        model = get_peft_model(model, config)
+        with quiet_peft():
+            model = get_peft_model(model, config)
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
     print(f"{trained} parameters to train", flush=True)
     train(

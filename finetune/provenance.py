@@ -15,13 +15,18 @@ _PACKAGES = ("torch", "transformers", "peft", "tokenizers")
 
 def provenance() -> dict[str, Any]:
     """Return date, commit (with `+` when files were changed since), command line and package versions."""
-    module = sys.argv[0].rsplit("/", 1)[-1].removesuffix(".py")
+    module = Path(sys.argv[0]).stem
     return {
         "date": datetime.now(UTC).date().isoformat(),
         "commit": _commit(),
-        "command": " ".join(["python -m", f"clinical.finetune.{module}", *sys.argv[1:]]),
+        "command": " ".join(["python -m", f"clinical.finetune.{module}", *map(_shown, sys.argv[1:])]),
         "versions": {name: metadata.version(name) for name in _PACKAGES},
     }
+
+
+def _shown(argument: str) -> str:
+    """Return an argument as it is told to others: of a folder somewhere on this machine the last name alone."""
+    return f"build/{Path(argument).name}" if argument.startswith("/") else argument
 
 
 def history(folder: Path) -> list[dict[str, Any]]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -73,9 +72,7 @@ def adapter(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def lora(network: Any) -> Any:
     from peft import LoraConfig, get_peft_model
 
-    with warnings.catch_warnings():
-        # peft asks transformers in a way that it will not understand from version 6 on.
-        warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)
+    with mistral.quiet_peft():
         return get_peft_model(network, LoraConfig(r=4, target_modules="all-linear", task_type="CAUSAL_LM"))
 
 
@@ -130,8 +127,7 @@ def test_an_adapter_is_folded_in_and_changes_the_model(base: Path, adapter: Path
 
     plain = mistral.load(str(base)).model
     adapted = mistral.load(str(base), str(adapter)).model
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)
+    with mistral.quiet_peft():
         beside = PeftModel.from_pretrained(mistral.load_network(base), adapter)
     assert type(adapted) is type(plain)
     assert torch.allclose(logits(adapted), logits(beside), atol=1e-4)

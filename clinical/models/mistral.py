@@ -11,6 +11,7 @@ import json
 import logging
 import warnings
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from importlib import resources
 from pathlib import Path
@@ -176,7 +177,7 @@ def load(model: str, adapter: str | None = None, four_bit: bool | None = None) -
         if not (adapter_folder / "adapter_config.json").is_file():
             raise UsageError(f"{adapter} is not an adapter: it has no adapter_config.json")
         check_base(adapter_folder, folder)
-    _hush()
+    hush_libraries()
     tokenizer = load_tokenizer(folder)
     network = load_network(folder, four_bit)
     if adapter_folder:
@@ -241,7 +242,7 @@ def _without_packing(network: Any) -> None:
             module.support_avx512bf16_for_cpu = False
 
 
-def _hush() -> None:
+def hush_libraries() -> None:
     """Keep what libraries say while they load, which no user can act on, off the terminal."""
     from transformers.utils import logging as transformers_logging
 
@@ -252,12 +253,18 @@ def _hush() -> None:
     )
 
 
+@contextmanager
+def quiet_peft() -> Iterator[None]:
+    """Hold back a warning: peft 0.21 asks transformers for something by its old name."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)
+        yield
+
+
 def _with_adapter(network: Any, adapter: Path) -> Any:
     from peft import PeftModel
 
-    with warnings.catch_warnings():
-        # peft 0.21 asks transformers for something by its old name.
-        warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)
+    with quiet_peft():
         adapted = PeftModel.from_pretrained(network, adapter, is_trainable=False, local_files_only=True)
     # Folding it in makes every pass faster; into 4-bit weights it cannot be folded without loss.
     return adapted if getattr(network, "is_quantized", False) else adapted.merge_and_unload()
