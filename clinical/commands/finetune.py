@@ -14,6 +14,7 @@ RECIPES = {
     "spacy-baseline": ("clinical.finetune.spacy_baseline", "the scispaCy baseline of one scheme"),
     "pretrain": ("clinical.finetune.pretrain", "a small Mistral with its tokenizer, from nothing"),
     "mistral-ner": ("clinical.finetune.mistral_ner", "a Mistral for ner, whole or as a LoRA adapter"),
+    "mistral-release": ("clinical.finetune.mistral_release", "a small Mistral and its adapter, as they ship"),
 }
 
 
