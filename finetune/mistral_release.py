@@ -51,6 +51,8 @@ def assemble(base: Path, adapter: Path, out: Path) -> None:
     card = _read(adapter / "clinical.json")
     _write(target / "clinical.json", {**card, "base_fingerprint": fingerprint(out)})
     _write(out / "clinical.json", {**_read(base / "clinical.json"), "adapters": {"ner": ADAPTER}})
+    for path in out.rglob("*.safetensors"):
+        path.chmod(0o644)  # safetensors writes files that only their owner can read
 
 
 def _half(source: Path, target: Path) -> None:
