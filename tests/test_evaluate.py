@@ -11,8 +11,9 @@ import re
 import pytest
 from click.testing import CliRunner
 
-from clinical.commands import evaluate as command
-from clinical.commands.evaluate import SystemSpec, evaluate, parse_system
+from clinical.commands import evaluate_ner as command
+from clinical.commands.evaluate import evaluate
+from clinical.commands.evaluate_ner import SystemSpec, parse_system
 from clinical.documents.annotations import Entity
 from clinical.errors import UsageError
 from clinical.prompts.labels import by_name

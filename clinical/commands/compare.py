@@ -16,7 +16,7 @@ from clinical.errors import UsageError
 
 if TYPE_CHECKING:
     from clinical.batch.progress import Tally
-    from clinical.commands.evaluate import SystemSpec
+    from clinical.commands.evaluate_ner import SystemSpec
     from clinical.documents.annotations import Entity, Extraction
     from clinical.documents.note import Note
     from clinical.errors import DocumentError
@@ -98,7 +98,7 @@ def ner(
       clinical compare ner notes/ --systems light,mistral:clinical-tiny -o comparison.html
       clinical compare ner --gold ncbi_disease:dev --limit 20 --systems light,scispacy
     """
-    from clinical.commands.evaluate import parse_system
+    from clinical.commands.evaluate_ner import parse_system
     from clinical.scoring.gold import read_gold
 
     specs = [parse_system(spec) for spec in systems.split(",") if spec.strip()]
@@ -122,7 +122,7 @@ def _format_for(output: Path | None) -> str:
 
 def _labels(names: str | None, loaded: Loaded) -> tuple[tuple[Label, ...], list[str]]:
     """Return the labels that every system knows, and remarks on those that some do not."""
-    from clinical.commands.evaluate import unknown_labels
+    from clinical.commands.evaluate_ner import unknown_labels
     from clinical.prompts.labels import by_name, core_labels
 
     asked = by_name(names.split(",")) if names else core_labels()
