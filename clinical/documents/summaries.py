@@ -1,0 +1,113 @@
+"""What a summary is made of: sentences, each with its sources in the note, and what was left out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from clinical.documents.annotations import Assertion
+
+SupportLevel = Literal["supported", "weak", "unsupported"]
+"""How far a sentence of a summary is borne out by its sources."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A stretch of the note, `[start, end)` in code points, that a sentence of a summary stands on.
+
+    `id` names the document where a summary is of several.
+    """
+
+    start: int
+    end: int
+    text: str
+    id: str | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the source as the output contract has it."""
+        found: dict[str, Any] = {"start": self.start, "end": self.end, "text": self.text}
+        return found if self.id is None else {**found, "id": self.id}
+
+
+@dataclass(frozen=True)
+class SummarySentence:
+    """A sentence of a summary. `reasons` say what speaks against it, as "dose 40 mg is not in the note".
+
+    `heading` is the part of the summary that it belongs to, for styles that have parts.
+    """
+
+    text: str
+    sources: tuple[Source, ...]
+    support: SupportLevel
+    reasons: tuple[str, ...] = ()
+    heading: str | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the sentence as the output contract has it."""
+        return {
+            "text": self.text,
+            "sources": [source.as_dict() for source in self.sources],
+            "support": self.support,
+            "reasons": list(self.reasons),
+            "heading": self.heading,
+        }
+
+
+@dataclass(frozen=True)
+class Omission:
+    """Something of weight that the note says and the summary does not; a problem, drug, allergy or result."""
+
+    start: int
+    end: int
+    text: str
+    label: str
+    assertion: Assertion | None = None
+    section: str | None = None
+    id: str | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the omission as the output contract has it."""
+        found: dict[str, Any] = {
+            "start": self.start,
+            "end": self.end,
+            "text": self.text,
+            "label": self.label,
+            "assertion": self.assertion.as_dict() if self.assertion else None,
+            "section": self.section,
+        }
+        return found if self.id is None else {**found, "id": self.id}
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a note comes to. `dropped`: how many unsupported sentences were left out on request."""
+
+    style: str
+    system: str
+    model: str
+    sentences: tuple[SummarySentence, ...]
+    omitted: tuple[Omission, ...] = ()
+    warnings: tuple[str, ...] = ()
+    dropped: int = 0
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def text(self) -> str:
+        """The sentences alone, one to a line."""
+        return "\n".join(sentence.text for sentence in self.sentences)
+
+    def as_dict(self, id: str, path: str) -> dict[str, Any]:
+        """Return the summary of this document as the output contract has it."""
+        return {
+            "id": id,
+            "path": path,
+            "system": self.system,
+            "model": self.model,
+            "style": self.style,
+            "sentences": [sentence.as_dict() for sentence in self.sentences],
+            "omitted": [omission.as_dict() for omission in self.omitted],
+            "dropped": self.dropped,
+            "warnings": list(self.warnings),
+            **self.details,
+        }
