@@ -31,6 +31,19 @@ class Source:
 
 
 @dataclass(frozen=True)
+class Draft:
+    """A sentence as a system proposes it, before anybody has checked whether the note bears it out.
+
+    `sources` is empty where the system does not say what the sentence stands on. `heading` is the part of the
+    summary that it belongs to, for styles that have parts.
+    """
+
+    text: str
+    sources: tuple[Source, ...] = ()
+    heading: str | None = None
+
+
+@dataclass(frozen=True)
 class SummarySentence:
     """A sentence of a summary. `reasons` say what speaks against it, as "dose 40 mg is not in the note".
 

@@ -1,0 +1,111 @@
+"""Summaries: what a note comes to, each sentence tied to its source, with a list of what was left out.
+
+    clinical summarize note.txt
+    clinical summarize dialogue.txt --style soap --system light
+
+Two systems stand behind one interface, `Summarizer`: `light` (sentences of the note, chosen) and `mistral` (a
+language model that writes). What a system proposes are drafts; whether the note bears them out
+(`clinical.tasks.support`) and what they leave out (`clinical.tasks.omissions`) is found the same way for both.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+from typing import Protocol
+
+from clinical.documents.annotations import Entity
+from clinical.documents.note import Note
+from clinical.documents.summaries import Draft, Summary
+from clinical.errors import UsageError
+from clinical.models import settings
+
+__all__ = ["ALIASES", "STYLES", "SYSTEMS", "Summarizer", "load_summarizer", "style_named", "summarize"]
+
+SYSTEMS = ("light", "mistral")
+
+SMALL_MISTRAL = "clinical-tiny"
+
+STYLES = {
+    "brief": "what matters of a note, in a few sentences in the order of the note",
+    "sections": "each section of the note in a sentence or two",
+    "problems": "the problem list, each problem with its evidence",
+    "handoff": "one line on the patient, active problems, medications, what is pending, the plan",
+    "impression": "the findings of a radiology report as its impression",
+    "question": "what a long message of a patient asks",
+    "patient": "what the patient has to know and do",
+    "soap": "a dialogue between doctor and patient as a note: subjective, objective, assessment, plan",
+}
+"""The styles and what each one gives. A language model has one prompt template for each: `summarize.STYLE.v1`."""
+
+ALIASES = {"dialogue": "soap"}
+
+
+class Summarizer(Protocol):
+    """One way to summarize. `system` and `model` are printed with every result."""
+
+    @property
+    def system(self) -> str:
+        """The name of the system."""
+        ...
+
+    @property
+    def model(self) -> str:
+        """The name of the model within the system."""
+        ...
+
+    def draft(self, note: Note, style: str, *, entities: Sequence[Entity]) -> Sequence[Draft]:
+        """Return the sentences of a summary in their order; `style` is one of `STYLES`.
+
+        `entities` are those of the note, with their assertion and section. Sources carry the text that stands
+        at their offsets. An empty answer means that the note holds nothing to say in this style.
+        """
+        ...
+
+
+def style_named(name: str) -> str:
+    """Return the style of this name or alias; raises `UsageError` with the choices when there is none."""
+    style = ALIASES.get(name, name)
+    if style not in STYLES:
+        raise UsageError(f"no style {name!r}; available: {', '.join([*STYLES, *ALIASES])}")
+    return style
+
+
+def load_summarizer(
+    system: str | None = None,
+    model: str | None = None,
+    *,
+    adapter: str | None = None,
+    prompt: str | None = None,
+) -> Summarizer:
+    """Return the system to use, ready to work.
+
+    Without a system: `mistral` when the user has chosen a model (here, in the settings or by `CLINICAL_MODEL`),
+    else `light`. Raises `UsageError` for what does not exist or does not go together.
+    """
+    chosen = model or (settings.chosen_model() if system in (None, "mistral") else None)
+    system = system or ("mistral" if chosen else "light")
+    if system not in SYSTEMS:
+        raise UsageError(f"no system {system!r}; available: {', '.join(SYSTEMS)}")
+    if system != "mistral" and (adapter or prompt):
+        raise UsageError(f"--adapter and --prompt belong to --system mistral, not to {system}")
+    if system == "light":
+        raise UsageError("the light system is not here yet")
+    written = importlib.import_module("clinical.models.mistral_summarizer")
+    summarizer: Summarizer = written.load(chosen or SMALL_MISTRAL, adapter=adapter, prompt=prompt)
+    return summarizer
+
+
+def summarize(
+    notes: Sequence[Note],
+    summarizer: Summarizer,
+    style: str = "brief",
+    *,
+    strict: bool = False,
+    max_sentences: int | None = None,
+) -> list[Summary]:
+    """Return the summary of each note.
+
+    With `strict` the sentences that the note does not bear out are dropped and counted.
+    """
+    raise UsageError("summaries are not here yet")
