@@ -21,6 +21,7 @@ from clinical.documents.annotations import Assertion, AssertionStatus, Entity
 from clinical.documents.sections import find_sections
 from clinical.documents.sentences import split_sentences
 from clinical.errors import UsageError
+from clinical.index.filters import EVERYTHING, Filter
 from clinical.index.hits import Hit
 from clinical.index.location import index_file, shown
 from clinical.index.ranking import Mode, Ranked, rank
@@ -65,12 +66,14 @@ def find(
     mode: Mode = "hybrid",
     assertion: AssertionStatus | None = None,
     section: str | None = None,
+    filter: Filter = EVERYTHING,
     done: Callable[[int, int], None] = lambda files, of: None,
 ) -> Found:
     """Return the `k` best passages of the notes in the paths.
 
     With `assertion` only those where it is that of the query's words; `present` keeps passages without any of
-    the words too, since nothing there speaks against them. With `section` only those in that section.
+    the words too, since nothing there speaks against them. With `section` only those in that section, with `filter`
+    only those that it lets through.
     Raises `UsageError` for a query without words, paths that are not there, and a section that there is not.
     """
     # Half a surrogate pair, as a broken paste has it, is in no note.
@@ -89,7 +92,7 @@ def find(
                 remarks = (f"{busy}; searched what is indexed so far",)
                 total = replace(total, paths=files_of(paths)[0])
             search = _Search(store, query, vector, total.paths)
-            hits = search.hits(k, mode, assertion, section)
+            hits = search.hits(k, mode, assertion, filter, section)
             if not search.stale or remarks:
                 break
             with store.transaction():
@@ -109,14 +112,23 @@ class _Search:
         self.vector = vector
         self.paths = paths
         self.stale: set[str] = set()
+        self._undated = 0
         self._sha256_of = cache(sha256_of)
 
-    def hits(self, k: int, mode: Mode, assertion: AssertionStatus | None, section: str | None) -> list[Hit]:
+    def hits(
+        self,
+        k: int,
+        mode: Mode,
+        assertion: AssertionStatus | None,
+        filter: Filter = EVERYTHING,
+        section: str | None = None,
+    ) -> list[Hit]:
         """Return the hits that pass the filters, none overlapping a better one."""
         if section is not None:
-            section = _known_section(section, self.store.sections())
+            filter = replace(filter, sections=(_known_section(section, self.store.sections()),))
         limit = max(CANDIDATES, k * CANDIDATES_PER_HIT)
-        ranked = rank(self.store, self.query, self.vector, mode, limit, section)
+        ranked = rank(self.store, self.query, self.vector, mode, limit, filter)
+        self._undated = self.store.undated(filter)
         hits: list[Hit] = []
         for passage, candidate in self._distinct(ranked):
             if len(hits) == k:
@@ -131,6 +143,8 @@ class _Search:
         """Yield what the user should know of the search."""
         for name in sorted(self.stale):
             yield f"{self.paths.get(name, name)} is not what was indexed; its passages are left out"
+        if self._undated:
+            yield f"{self._undated} documents have no date and are left out"
 
     def _distinct(self, ranked: Sequence[Ranked]) -> Iterator[tuple[StoredPassage, Ranked]]:
         taken: dict[int, list[tuple[int, int]]] = {}

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, get_args
 
+from clinical.index.filters import EVERYTHING, Filter
 from clinical.index.store import Store
 
 if TYPE_CHECKING:
@@ -38,17 +39,18 @@ def rank(
     vector: NDArray[np.float32] | None,
     mode: Mode,
     limit: int,
-    section: str | None = None,
+    filter: Filter = EVERYTHING,
 ) -> list[Ranked]:
     """Return up to `limit` passages, the best first; `vector` is that of the query, needed unless lexical.
 
     The score is BM25 (lexical), the cosine (dense), or their weighted mean, BM25 as a share of the best (hybrid).
     """
-    lexical = dict(store.lexical(query, limit, section)) if mode != "dense" else {}
+    lexical = dict(store.lexical(query, limit, filter)) if mode != "dense" else {}
     if vector is None or mode == "lexical":
         return _best(lexical, {"lexical": lexical}, limit)
-    dense, cosines = _dense(store, vector, limit, section, list(lexical))
-    scores = dense if mode == "dense" else fuse(lexical, cosines)
+    dense = dict(store.nearest(vector, limit, filter))
+    others = [id for id in lexical if id not in dense]
+    scores = dense if mode == "dense" else fuse(lexical, dense | store.cosines_of(vector, others))
     return _best(scores, {"lexical": lexical, "dense": dense}, limit)
 
 
@@ -59,27 +61,6 @@ def fuse(lexical: Mapping[int, float], cosines: Mapping[int, float]) -> dict[int
         id: WEIGHT_OF_MEANING * cosine + (1 - WEIGHT_OF_MEANING) * lexical.get(id, 0.0) / best
         for id, cosine in cosines.items()
     }
-
-
-def _dense(
-    store: Store, vector: NDArray[np.float32], limit: int, section: str | None, others: list[int]
-) -> tuple[dict[int, float], dict[int, float]]:
-    """Return the cosines of the nearest passages, and of these and the others together."""
-    import numpy as np
-
-    ids, scores = store.cosines(vector)
-    if section is not None:
-        inside = np.isin(ids, store.passages_in(section))
-        ids, scores = ids[inside], scores[inside]
-    # Sorting all would cost more than comparing them did.
-    nearest = np.argpartition(-scores, limit)[:limit] if len(ids) > limit else np.arange(len(ids))
-    nearest = nearest[np.lexsort((ids[nearest], -scores[nearest]))]
-    wanted = np.union1d(nearest, np.flatnonzero(np.isin(ids, others)))
-    return _by_id(ids[nearest], scores[nearest]), _by_id(ids[wanted], scores[wanted])
-
-
-def _by_id(ids: NDArray[np.int64], scores: NDArray[np.float32]) -> dict[int, float]:
-    return dict(zip(ids.tolist(), scores.tolist(), strict=True))
 
 
 def _best(scores: Mapping[int, float], ways: Mapping[str, Mapping[int, float]], limit: int) -> list[Ranked]:

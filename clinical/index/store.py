@@ -16,13 +16,14 @@ import os
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
 from clinical.documents.note import Note
 from clinical.errors import ClinicalError
+from clinical.index.filters import EVERYTHING, Filter, day_of, path_patterns
 from clinical.index.location import full_name
 from clinical.index.passages import Passage
 from clinical.index.words import TOKENIZER, match_expression, words_of
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-FORMAT = 1
+FORMAT = 2
 """Counted up when the tables change, or the way notes are read or cut: an older index is then made anew."""
 
 VECTOR_SIZE = 384
@@ -44,7 +45,7 @@ CREATE TABLE files (
 );
 CREATE TABLE documents (
     id INTEGER PRIMARY KEY, file INTEGER NOT NULL REFERENCES files ON DELETE CASCADE,
-    own_id TEXT, place TEXT NOT NULL, title TEXT, date TEXT, text TEXT NOT NULL, vectors BLOB NOT NULL
+    own_id TEXT, place TEXT NOT NULL, title TEXT, date TEXT, day TEXT, text TEXT NOT NULL, vectors BLOB NOT NULL
 );
 CREATE INDEX documents_of_file ON documents (file);
 CREATE TABLE passages (
@@ -211,23 +212,74 @@ class Store:
 
     # --- ranking ---
 
-    def lexical(self, query: str, limit: int, section: str | None = None) -> list[tuple[int, float]]:
+    def lexical(
+        self, query: str | Sequence[str], limit: int, filter: Filter = EVERYTHING
+    ) -> list[tuple[int, float]]:
         """Return the passages that share words with the query, by BM25, the best first.
+
+        In place of the query, the words of it that are to be looked for; one with a blank in it is a phrase.
 
         Robertson, Zaragoza. The probabilistic relevance framework: BM25 and beyond. 2009.
         """
-        words = words_of(query)
+        words = words_of(query) if isinstance(query, str) else query
         if not words:
             return []
-        inside = "AND rowid IN (SELECT id FROM passages WHERE section = ?)" if section else ""
+        inside, values = self._inside(filter)
         rows = self._connection.execute(
-            f"SELECT rowid, -bm25(words) AS score FROM words WHERE words MATCH ? {inside}"
+            # The plus keeps SQLite from asking the word index anew for each passage inside.
+            f"SELECT rowid, -bm25(words) AS score FROM words WHERE words MATCH ? AND +rowid IN ({inside})"
+            " ORDER BY score DESC, rowid LIMIT ?"
+            if filter
+            else "SELECT rowid, -bm25(words) AS score FROM words WHERE words MATCH ?"
             " ORDER BY score DESC, rowid LIMIT ?",
-            (match_expression(words), *([section] if section else []), limit),
+            (match_expression(words), *values, limit),
         )
         return [(row[0], row[1]) for row in rows]
 
-    def cosines(self, vector: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    def nearest(
+        self, vector: NDArray[np.float32], limit: int, filter: Filter = EVERYTHING
+    ) -> list[tuple[int, float]]:
+        """Return the passages nearest to the vector with their cosines, the nearest first."""
+        import numpy as np
+
+        ids, scores = self._cosines(vector)
+        if filter:
+            inside, values = self._inside(filter)
+            rows = self._connection.execute(inside, values)
+            kept = np.isin(ids, np.fromiter((row[0] for row in rows), np.int64))
+            ids, scores = ids[kept], scores[kept]
+        # Sorting all would cost more than comparing them did.
+        best = np.argpartition(-scores, limit)[:limit] if len(ids) > limit else np.arange(len(ids))
+        best = best[np.lexsort((ids[best], -scores[best]))]
+        return list(zip(ids[best].tolist(), scores[best].tolist(), strict=True))
+
+    def cosines_of(self, vector: NDArray[np.float32], passages: Sequence[int]) -> dict[int, float]:
+        """Return how near each of these passages is to the vector, from -1 to 1."""
+        import numpy as np
+
+        ids, vectors = self._matrix()
+        order = np.argsort(ids)
+        rows = order[np.searchsorted(ids, passages, sorter=order)]
+        scores = vectors[rows].astype(np.float32) @ vector / 127
+        return dict(zip(passages, scores.tolist(), strict=True))
+
+    def undated(self, filter: Filter) -> int:
+        """Return how many documents a filter by time leaves out only because they have no date."""
+        if not filter.has_dates:
+            return 0
+        inside, values = _conditions(replace(filter, since=None, until=None))
+        row = self._connection.execute(
+            f"SELECT count(DISTINCT d.id) {_PASSAGES} WHERE d.day IS NULL AND {inside}", values
+        ).fetchone()
+        count: int = row[0]
+        return count
+
+    def _inside(self, filter: Filter) -> tuple[str, list[str]]:
+        """Return the query for the ids of the passages that a filter lets through, and its values."""
+        conditions, values = _conditions(filter)
+        return f"SELECT p.id {_PASSAGES} WHERE {conditions}", values
+
+    def _cosines(self, vector: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Return the ids of all passages and how near each is to the vector, from -1 to 1."""
         import numpy as np
 
@@ -246,11 +298,6 @@ class Store:
                 " WHERE d.own_id IS NOT NULL"
             )
         )
-
-    def passages_in(self, section: str) -> list[int]:
-        """Return the ids of the passages in the section of this canonical name."""
-        rows = self._connection.execute("SELECT id FROM passages WHERE section = ?", (section,))
-        return [row[0] for row in rows]
 
     def _matrix(self) -> tuple[NDArray[np.int64], NDArray[np.int8]]:
         """Return ids and vectors of all passages; read again when the index has changed."""
@@ -305,13 +352,15 @@ class Store:
     def _put_document(self, file: int | None, document: IndexedDocument) -> None:
         note = document.note
         row = self._connection.execute(
-            "INSERT INTO documents (file, own_id, place, title, date, text, vectors) VALUES (?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO documents (file, own_id, place, title, date, day, text, vectors)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 file,
                 document.own_id,
                 document.place,
                 note.title,
                 note.date,
+                day_of(note.date),
                 note.text,
                 document.vectors.tobytes(),
             ),
@@ -376,6 +425,35 @@ class Store:
         if self._count("words_docsize") != self._count("passages"):
             found.append("words and passages differ in number")
         return found
+
+
+_PASSAGES = "FROM passages p JOIN documents d ON d.id = p.document JOIN files f ON f.id = d.file"
+
+
+def _conditions(filter: Filter) -> tuple[str, list[str]]:
+    """Return a filter in SQL, over the tables that `_PASSAGES` joins, and its values."""
+    conditions, values = ["true"], list[str]()
+    if filter.sections:
+        conditions.append(f"p.section IN ({', '.join('?' * len(filter.sections))})")
+        values += filter.sections
+    if filter.path is not None:
+        whole, own = path_patterns(filter.path)
+        # A document in a file of many is shown as path and place. GLOB's "*" goes into folders too.
+        sides = [("f.path", whole), ("f.path || d.place", whole), ("d.own_id", own)]
+        tests = [f"{side} GLOB ?" for side, patterns in sides for _ in patterns]
+        # A name that is written out may hold brackets.
+        tests += ["f.path = ?", "f.path || d.place = ?", "d.own_id = ?"]
+        conditions.append(f"({' OR '.join(tests)})")
+        values += [pattern for _, patterns in sides for pattern in patterns]
+        values += [full_name(filter.path), full_name(filter.path), filter.path]
+    # As exactly as both are known: "2024-05" lies on both sides of "2024-05-03".
+    if filter.since is not None:
+        conditions.append("substr(d.day, 1, length(?)) >= substr(?, 1, length(d.day))")
+        values += [day_of(filter.since) or ""] * 2
+    if filter.until is not None:
+        conditions.append("substr(d.day, 1, length(?)) <= substr(?, 1, length(d.day))")
+        values += [day_of(filter.until) or ""] * 2
+    return " AND ".join(conditions), values
 
 
 def context(title: str | None, passage: Passage) -> str:
