@@ -1,0 +1,138 @@
+"""Reads what summaries are measured on: texts with the summary that a person wrote of each.
+
+    read_summary_set("mts_dialog:test")
+    read_summary_set("my-gold.jsonl")     # your own: one object a line with source and target
+
+A set whose texts also stand in a training split would measure memory: such rows are found and left out.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from clinical.corpora.catalog import Corpus, find
+from clinical.corpora.records import read_records
+from clinical.errors import UsageError
+
+SHINGLE = 80
+LEAKING_SHARE = 0.5
+"""A text leaks when half of its pieces of 80 characters stand in training texts; a set greeting does not."""
+
+TRAINING = {"chq": "meqsum"}
+"""Sets whose training split goes under another name."""
+
+STYLES = {
+    "mts_dialog": "dialogue", "aci_bench": "dialogue", "d2n": "dialogue",
+    "meqsum": "question", "chq": "question", "opi": "impression", "mtsamples": "brief",
+}  # fmt: skip
+"""The style of summary that the people of each set wrote."""
+
+
+@dataclass(frozen=True)
+class SummaryPair:
+    """A text, and what a person made of it."""
+
+    id: str
+    source: str
+    target: str
+
+
+@dataclass(frozen=True)
+class SummarySet:
+    """What is measured on. `leaked` counts the rows left out because a training row holds their text.
+
+    `training` are the pairs that floors may learn from; empty where there are none.
+    """
+
+    name: str
+    style: str
+    pairs: Sequence[SummaryPair]
+    training: Sequence[SummaryPair]
+    leaked: int = 0
+
+
+def read_summary_set(source: str, *, limit: int | None = None, keep_leaked: bool = False) -> SummarySet:
+    """Return `corpus:split`, or a file of the user's, with the rows that leak left out.
+
+    Raises `UsageError` for what is not there or has no `source` and `target`.
+    """
+    if Path(source).is_file():
+        return SummarySet(Path(source).name, "brief", _own(Path(source))[:limit], ())
+    name, _, split = source.partition(":")
+    corpus = find(name)
+    if corpus.task != "summarize":
+        raise UsageError(
+            f"{source}: neither a file nor a corpus of summaries; those are: {', '.join(STYLES)}"
+        )
+    if not split:
+        raise UsageError(f"{source}: name a split too, as {name}:{corpus.splits[-1]}")
+    pairs = [_pair(record, source) for record in read_records(name, split)]
+    training = _training(corpus, split)
+    seen = [] if keep_leaked else leaked(pairs, training)
+    kept = [pair for pair in pairs if pair.id not in set(seen)]
+    return SummarySet(source, STYLES[name], kept[:limit], training, len(seen))
+
+
+def leaked(pairs: Sequence[SummaryPair], training: Sequence[SummaryPair]) -> list[str]:
+    """Return the ids of pairs whose source is that of a training row, or stands in training rows by half.
+
+    Blanks and case do not count.
+    """
+    # Every piece of the training texts, wherever it begins; so the pieces of the others need not overlap.
+    known: set[str] = set()
+    whole: set[str] = set()
+    for pair in training:
+        text = _plain(pair.source)
+        whole.add(text)
+        known.update(text[at : at + SHINGLE] for at in range(0, max(len(text) - SHINGLE, 0) + 1))
+    return [pair.id for pair in pairs if _is_known(_plain(pair.source), whole, known)]
+
+
+def _is_known(text: str, whole: set[str], known: set[str]) -> bool:
+    if text in whole:
+        return True
+    pieces = [text[at : at + SHINGLE] for at in range(0, len(text) - SHINGLE + 1, SHINGLE)]
+    return bool(pieces) and sum(piece in known for piece in pieces) >= LEAKING_SHARE * len(pieces)
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.lower().split())
+
+
+def _training(corpus: Corpus, split: str) -> list[SummaryPair]:
+    name = TRAINING.get(corpus.name, corpus.name)
+    if split == "train" or "train" not in find(name).splits:
+        return []
+    return [_pair(record, name) for record in read_records(name, "train")]
+
+
+def _own(path: Path) -> list[SummaryPair]:
+    with (
+        gzip.open(path, "rt", encoding="utf-8")
+        if path.suffix == ".gz"
+        else path.open(encoding="utf-8") as lines
+    ):
+        return [_pair(record, str(path), place) for place, record in _objects(lines, path)]
+
+
+def _objects(lines: Iterable[str], path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    for place, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            yield place, json.loads(line)
+        except ValueError as error:
+            raise UsageError(f"{path} line {place} is not JSON: {error}") from error
+
+
+def _pair(record: dict[str, Any], origin: str, place: int | None = None) -> SummaryPair:
+    texts = [record.get(key) if isinstance(record, dict) else None for key in ("source", "target")]
+    if not all(isinstance(text, str) and text.strip() for text in texts):
+        where = f"{origin} line {place}" if place else f"{origin} {record.get('id')}"
+        raise UsageError(f"{where}: needs `source` and `target`, both texts that are not empty")
+    return SummaryPair(str(record.get("id", place)), str(texts[0]), str(texts[1]))
