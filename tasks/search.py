@@ -150,6 +150,8 @@ class _Search:
         taken: dict[int, list[tuple[int, int]]] = {}
         for candidate in ranked:
             found = self.store.passage(candidate.passage)
+            if found is None:
+                continue
             span = found.passage
             before = taken.setdefault(found.document, [])
             if all(span.end <= start or end <= span.start for start, end in before):

@@ -261,10 +261,10 @@ def test_a_thousand_unchanged_notes_are_checked_without_embedding(tmp_path: Path
         assert store.faults() == []
         (vector,) = embedder.embed(["visit 77"])
         nearest = rank(store, "visit 77", vector, "dense", 10)
-        ids, cosines = store._cosines(vector)
-        assert [found.score for found in nearest] == np.sort(cosines)[::-1][:10].tolist()
+        cosines = store.cosines_of(vector, list(range(1, 1001)))
+        assert [found.score for found in nearest] == sorted(cosines.values())[::-1][:10]
         assert [found.ranks for found in nearest] == [{"dense": place} for place in range(1, 11)]
-        assert dict(zip(ids.tolist(), cosines.tolist(), strict=True))[nearest[0].passage] == nearest[0].score
+        assert cosines[nearest[0].passage] == nearest[0].score
 
 
 # --- the command ---

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from clinical.documents.note import Note
 from clinical.index.passages import Passage
-from clinical.index.store import FileState, IndexedDocument, Store
+from clinical.index.store import FORMAT, FileState, IndexedDocument, Store
 from clinical.index.update import Embeds, embed
 from clinical.models import cache
 
@@ -21,7 +21,7 @@ def open_collection(
     done: Callable[[int], None] = lambda documents: None,
 ) -> Store:
     """Return the index of these documents, kept in the cache; `done` is told how many more are embedded."""
-    content = hashlib.sha256(embedder.id.encode())
+    content = hashlib.sha256(f"{FORMAT} {embedder.id}".encode())
     for document in documents:
         content.update(document.sha256.encode() + (document.title or "").encode())
     file = cache.folder("retrieval") / f"{content.hexdigest()[:16]}.sqlite"
@@ -42,4 +42,6 @@ def open_collection(
                     ],
                 )
         done(len(some))
+    with store.writing():
+        store.refresh()
     return store

@@ -1,12 +1,16 @@
-"""The index file: one SQLite database with the files, their documents, passages, words and vectors.
+"""The index file: one SQLite database with the files, their documents, passages, stems and vectors.
 
     with Store.open(index_file(paths), paths, Embedder.id) as store:
         store.lexical("chest pain", 10)
 
 A file goes in or out in one transaction, with all that belongs to it: whatever kills the program, the index
 is that of some moment. Readers see the last complete state while a writer works (SQLite's write-ahead log). The
-text of a document is stored once; words and vectors point into it. Vectors are kept in int8, of which one
-document's lie in one value: nothing is lost in ranking, and all are read at once.
+text of a document is stored once; stems and vectors point into it. Vectors are kept in int8, of which one
+document's lie in one value, as do its stems: nothing is lost in ranking, and all are read at once.
+
+A search ranks a copy of the stems and vectors in the form in which that is fast, mapped from a file beside the index
+(`clinical.index.segment`). What changed since it was made is read from the database; when that is much, the copy is
+made anew. It can be deleted at any time.
 """
 
 from __future__ import annotations
@@ -14,7 +18,8 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-from collections.abc import Iterator, Sequence
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,36 +31,46 @@ from clinical.errors import ClinicalError
 from clinical.index.filters import EVERYTHING, Filter, day_of, path_patterns
 from clinical.index.location import full_name
 from clinical.index.passages import Passage
-from clinical.index.words import TOKENIZER, match_expression, words_of
+from clinical.index.terms import count_stems, stems_of
+from clinical.index.words import words_of
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-FORMAT = 2
+    from clinical.index.segment import Segment
+    from clinical.index.snapshot import Part, Snapshot
+
+COPY = ".scan"
+"""How the name of the mapped copy ends."""
+
+FORMAT = 3
 """Counted up when the tables change, or the way notes are read or cut: an older index is then made anew."""
 
-VECTOR_SIZE = 384
+COPY_FROM = 2000
+"""Passages; fewer are read from the database faster than a copy is worth."""
 
-_TABLES = f"""
+COPY_AGAIN, COPY_AGAIN_WHILE_WRITING = 0.05, 0.3
+"""The share of passages that came or went since the copy was made, from which on it is made anew."""
+
+_TABLES = """
 CREATE TABLE about (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE files (
     id INTEGER PRIMARY KEY, path TEXT NOT NULL UNIQUE, sha256 TEXT NOT NULL,
     modified INTEGER NOT NULL, size INTEGER NOT NULL, faults TEXT NOT NULL
 );
 CREATE TABLE documents (
-    id INTEGER PRIMARY KEY, file INTEGER NOT NULL REFERENCES files ON DELETE CASCADE,
-    own_id TEXT, place TEXT NOT NULL, title TEXT, date TEXT, day TEXT, text TEXT NOT NULL, vectors BLOB NOT NULL
+    id INTEGER PRIMARY KEY AUTOINCREMENT, file INTEGER NOT NULL REFERENCES files ON DELETE CASCADE,
+    own_id TEXT, place TEXT NOT NULL, title TEXT, date TEXT, day TEXT, text TEXT NOT NULL, vectors BLOB NOT NULL,
+    stems BLOB NOT NULL
 );
 CREATE INDEX documents_of_file ON documents (file);
 CREATE TABLE passages (
-    id INTEGER PRIMARY KEY, document INTEGER NOT NULL REFERENCES documents ON DELETE CASCADE,
+    id INTEGER PRIMARY KEY AUTOINCREMENT, document INTEGER NOT NULL REFERENCES documents ON DELETE CASCADE,
     start INTEGER NOT NULL, end INTEGER NOT NULL, section TEXT, heading TEXT NOT NULL
 );
 CREATE INDEX passages_of_document ON passages (document);
-CREATE VIRTUAL TABLE words USING fts5 (
-    context, body, content='', tokenize='{TOKENIZER}'
-);
+CREATE TABLE stems (id INTEGER PRIMARY KEY, stem TEXT NOT NULL UNIQUE);
 """
 
 
@@ -119,7 +134,8 @@ class Store:
         self.path = path
         self.paths = tuple(paths)
         self._connection = connection
-        self._vectors: tuple[int, NDArray[np.int64], NDArray[np.int8]] | None = None
+        self._ranked: tuple[str, Snapshot] | None = None
+        self._stem_ids: dict[str, int] = {}
 
     @classmethod
     def open(cls, path: Path, paths: Sequence[str], embedder: str) -> Store:
@@ -187,8 +203,7 @@ class Store:
 
     def size(self) -> Size:
         """Return how much it holds."""
-        parts = [self.path, *(self.path.with_name(self.path.name + end) for end in ("-wal", "-shm"))]
-        on_disk = sum(part.stat().st_size for part in parts if part.exists())
+        on_disk = sum(part.stat().st_size for part in files_of_index(self.path) if part.exists())
         return Size(self._count("files"), self._count("documents"), self._count("passages"), on_disk)
 
     def _count(self, table: str) -> int:
@@ -200,15 +215,15 @@ class Store:
         rows = self._connection.execute("SELECT DISTINCT section FROM passages WHERE section IS NOT NULL")
         return sorted(row[0] for row in rows)
 
-    def passage(self, id: int) -> StoredPassage:
-        """Return a passage with its document."""
+    def passage(self, id: int) -> StoredPassage | None:
+        """Return a passage with its document; `None` when it was taken out since it was ranked."""
         row = self._connection.execute(
             "SELECT p.start, p.end, p.section, p.heading, d.id, f.path, d.own_id, d.place, d.title, d.date,"
             " f.sha256, d.text FROM passages p JOIN documents d ON d.id = p.document"
             " JOIN files f ON f.id = d.file WHERE p.id = ?",
             (id,),
         ).fetchone()
-        return StoredPassage(id, Passage(*row[:4]), *row[4:])
+        return StoredPassage(id, Passage(*row[:4]), *row[4:]) if row else None
 
     # --- ranking ---
 
@@ -222,73 +237,58 @@ class Store:
         Robertson, Zaragoza. The probabilistic relevance framework: BM25 and beyond. 2009.
         """
         words = words_of(query) if isinstance(query, str) else query
-        if not words:
-            return []
-        inside, values = self._inside(filter)
-        rows = self._connection.execute(
-            # The plus keeps SQLite from asking the word index anew for each passage inside.
-            f"SELECT rowid, -bm25(words) AS score FROM words WHERE words MATCH ? AND +rowid IN ({inside})"
-            " ORDER BY score DESC, rowid LIMIT ?"
-            if filter
-            else "SELECT rowid, -bm25(words) AS score FROM words WHERE words MATCH ?"
-            " ORDER BY score DESC, rowid LIMIT ?",
-            (match_expression(words), *values, limit),
-        )
-        return [(row[0], row[1]) for row in rows]
+        stems = [self._known_stems(found) for found in stems_of(words) if found]
+        snapshot = self._snapshot()
+        return snapshot.lexical([ids for ids in stems if ids], limit, self._allowed(snapshot, filter))
 
     def nearest(
         self, vector: NDArray[np.float32], limit: int, filter: Filter = EVERYTHING
     ) -> list[tuple[int, float]]:
         """Return the passages nearest to the vector with their cosines, the nearest first."""
-        import numpy as np
-
-        ids, scores = self._cosines(vector)
-        if filter:
-            inside, values = self._inside(filter)
-            rows = self._connection.execute(inside, values)
-            kept = np.isin(ids, np.fromiter((row[0] for row in rows), np.int64))
-            ids, scores = ids[kept], scores[kept]
-        # Sorting all would cost more than comparing them did.
-        best = np.argpartition(-scores, limit)[:limit] if len(ids) > limit else np.arange(len(ids))
-        best = best[np.lexsort((ids[best], -scores[best]))]
-        return list(zip(ids[best].tolist(), scores[best].tolist(), strict=True))
+        snapshot = self._snapshot()
+        return snapshot.nearest(vector, limit, self._allowed(snapshot, filter))
 
     def cosines_of(self, vector: NDArray[np.float32], passages: Sequence[int]) -> dict[int, float]:
         """Return how near each of these passages is to the vector, from -1 to 1."""
-        import numpy as np
-
-        ids, vectors = self._matrix()
-        order = np.argsort(ids)
-        rows = order[np.searchsorted(ids, passages, sorter=order)]
-        scores = vectors[rows].astype(np.float32) @ vector / 127
-        return dict(zip(passages, scores.tolist(), strict=True))
+        return self._snapshot().cosines_of(vector, passages)
 
     def undated(self, filter: Filter) -> int:
         """Return how many documents a filter by time leaves out only because they have no date."""
         if not filter.has_dates:
             return 0
-        inside, values = _conditions(replace(filter, since=None, until=None))
+        conditions, values = _conditions(replace(filter, since=None, until=None))
+        inside = f"EXISTS (SELECT 1 FROM passages p WHERE p.document = d.id AND {_in_sections(filter)})"
         row = self._connection.execute(
-            f"SELECT count(DISTINCT d.id) {_PASSAGES} WHERE d.day IS NULL AND {inside}", values
+            f"SELECT count(*) {_DOCUMENTS} WHERE d.day IS NULL AND {conditions} AND {inside}",
+            (*values, *filter.sections),
         ).fetchone()
         count: int = row[0]
         return count
 
-    def _inside(self, filter: Filter) -> tuple[str, list[str]]:
-        """Return the query for the ids of the passages that a filter lets through, and its values."""
-        conditions, values = _conditions(filter)
-        return f"SELECT p.id {_PASSAGES} WHERE {conditions}", values
-
-    def _cosines(self, vector: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """Return the ids of all passages and how near each is to the vector, from -1 to 1."""
+    def _allowed(self, snapshot: Snapshot, filter: Filter) -> list[NDArray[np.bool_]] | None:
+        """Return which rows of each segment a filter lets through; `None` when it lets all."""
         import numpy as np
 
-        ids, vectors = self._matrix()
-        scores = np.empty(len(ids), np.float32)
-        # In blocks, so that the float copy stays in the processor's cache.
-        for first in range(0, len(ids), 4096):
-            scores[first : first + 4096] = vectors[first : first + 4096].astype(np.float32) @ vector
-        return ids, scores / 127
+        if not filter:
+            return None
+        allowed = [np.ones(len(part.segment), bool) for part in snapshot.parts]
+        if filter.path is not None or filter.has_dates:
+            conditions, values = _conditions(filter)
+            rows = self._connection.execute(f"SELECT d.id {_DOCUMENTS} WHERE {conditions}", values)
+            documents = np.fromiter((row[0] for row in rows), np.int64)
+            allowed = [np.isin(part.segment.documents, documents) for part in snapshot.parts]
+        if filter.sections:
+            for rows_allowed, part in zip(allowed, snapshot.parts, strict=True):
+                rows_allowed &= part.segment.in_sections(filter.sections)
+        return allowed
+
+    def _known_stems(self, stems: Sequence[str]) -> list[int]:
+        """Return the numbers of the stems; none when one of them is in no passage."""
+        found = [
+            self._connection.execute("SELECT id FROM stems WHERE stem = ?", (stem,)).fetchone()
+            for stem in stems
+        ]
+        return [row[0] for row in found if row] if all(found) else []
 
     def own_ids(self) -> dict[int, str]:
         """Return the id that the document of each passage brought along."""
@@ -299,20 +299,90 @@ class Store:
             )
         )
 
-    def _matrix(self) -> tuple[NDArray[np.int64], NDArray[np.int8]]:
-        """Return ids and vectors of all passages; read again when the index has changed."""
+    # --- the copy that is ranked ---
+
+    def refresh(self, share: float = COPY_AGAIN) -> None:
+        """Make the mapped copy anew when more than this share of it is out of step; only for the writer."""
+        from clinical.index.segment import save
+
+        with self._reading():
+            size = self._count("passages")
+            if size < COPY_FROM or self._out_of_step(size) <= share * size:
+                return
+            segment, about = self._segment(0), self._identity()
+        save(segment, self._copy, about)
+        self._ranked = None
+
+    def _out_of_step(self, size: int) -> int:
+        """Return how many passages came or went since the copy was made."""
+        from clinical.index.segment import load
+
+        loaded = load(self._copy, {**self._identity(), "generation": None})
+        if loaded is None:
+            return size
+        newest = int(loaded[0].documents[-1])
+        row = self._connection.execute(
+            "SELECT count(*) FROM passages WHERE document > ?", (newest,)
+        ).fetchone()
+        new: int = row[0]
+        return new + len(loaded[0]) - (size - new)
+
+    @property
+    def _copy(self) -> Path:
+        return self.path.with_suffix(COPY)
+
+    def _identity(self) -> dict[str, str]:
+        about = self.about()
+        return {key: about[key] for key in ("format", "identity", "generation")}
+
+    def _snapshot(self) -> Snapshot:
+        """Return what is ranked; made again when the index has changed."""
+        from clinical.index.snapshot import Snapshot
+
+        # One moment for all: a writer may be at work.
+        with self._reading():
+            about = self._identity()
+            if self._ranked is None or self._ranked[0] != about["generation"]:
+                self._ranked = (about["generation"], Snapshot(self._parts(about)))
+        return self._ranked[1]
+
+    def _parts(self, about: Mapping[str, str]) -> list[Part]:
+        """Return what the copy has, and what came after it."""
         import numpy as np
 
-        version = self._connection.execute("PRAGMA data_version").fetchone()[0]
-        if self._vectors is None or self._vectors[0] != version:
-            # One moment for both: a writer may be at work.
+        from clinical.index.segment import load
+        from clinical.index.snapshot import Part
+
+        loaded = load(self._copy, {**about, "generation": None})
+        # A copy may be of a later moment than what this process reads.
+        if loaded is None or int(loaded[1]["generation"]) > int(about["generation"]):
+            return [Part(self._segment(0))]
+        copy, said = loaded
+        if said["generation"] == about["generation"]:
+            return [Part(copy)]
+        rows = self._connection.execute("SELECT id FROM documents")
+        alive = np.isin(copy.documents, np.fromiter((row[0] for row in rows), np.int64))
+        return [Part(copy, alive), Part(self._segment(int(copy.documents[-1])))]
+
+    def _segment(self, after: int) -> Segment:
+        """Return the passages of the documents after this one, from the database."""
+        from clinical.index.segment import build
+
+        passages = self._connection.execute(
+            "SELECT id, document, section FROM passages WHERE document > ? ORDER BY document, id", (after,)
+        ).fetchall()
+        documents = self._connection.execute(
+            "SELECT vectors, stems FROM documents WHERE id > ? ORDER BY id", (after,)
+        )
+        return build(passages, documents, int(self.about().get("size", 1)))
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        if self._connection.in_transaction:
+            yield
+        else:
             with self._transaction("DEFERRED"):
-                rows = self._connection.execute("SELECT id FROM passages ORDER BY document, id")
-                ids = np.fromiter((row[0] for row in rows), np.int64)
-                parts = self._connection.execute("SELECT vectors FROM documents ORDER BY id")
-                vectors = np.frombuffer(b"".join(row[0] for row in parts), np.int8)
-            self._vectors = (version, ids, vectors.reshape(-1, VECTOR_SIZE))
-        return self._vectors[1], self._vectors[2]
+                yield
 
     # --- writing ---
 
@@ -325,9 +395,13 @@ class Store:
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """All that is written inside is written, or nothing."""
-        with self._transaction("IMMEDIATE"):
-            yield
-        self._vectors = None
+        try:
+            with self._transaction("IMMEDIATE"):
+                yield
+                self._connection.execute("UPDATE about SET value = value + 1 WHERE key = 'generation'")
+        except BaseException:
+            self._stem_ids.clear()
+            raise
 
     @contextmanager
     def _transaction(self, kind: str) -> Iterator[None]:
@@ -351,9 +425,12 @@ class Store:
 
     def _put_document(self, file: int | None, document: IndexedDocument) -> None:
         note = document.note
+        if len(document.vectors):
+            size = str(document.vectors.shape[1])
+            self._connection.execute("INSERT OR IGNORE INTO about VALUES ('size', ?)", (size,))
         row = self._connection.execute(
-            "INSERT INTO documents (file, own_id, place, title, date, day, text, vectors)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO documents (file, own_id, place, title, date, day, text, vectors, stems)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 file,
                 document.own_id,
@@ -363,17 +440,31 @@ class Store:
                 day_of(note.date),
                 note.text,
                 document.vectors.tobytes(),
+                self._counted([words_in(note, passage) for passage in document.passages]),
             ),
         )
-        for passage in document.passages:
-            added = self._connection.execute(
-                "INSERT INTO passages (document, start, end, section, heading) VALUES (?, ?, ?, ?, ?)",
-                (row.lastrowid, passage.start, passage.end, passage.section, passage.heading),
-            )
-            self._connection.execute(
-                "INSERT INTO words (rowid, context, body) VALUES (?, ?, ?)",
-                (added.lastrowid, context(note.title, passage), note.text[passage.start : passage.end]),
-            )
+        self._connection.executemany(
+            "INSERT INTO passages (document, start, end, section, heading) VALUES (?, ?, ?, ?, ?)",
+            (
+                (row.lastrowid, passage.start, passage.end, passage.section, passage.heading)
+                for passage in document.passages
+            ),
+        )
+
+    def _counted(self, texts: Sequence[str]) -> bytes:
+        """Return which stems stand in which of the texts and how often: three rows of int32."""
+        import numpy as np
+
+        counted = count_stems(texts)
+        new = {stem for stem, _, _ in counted} - self._stem_ids.keys()
+        self._connection.executemany(
+            "INSERT OR IGNORE INTO stems (stem) VALUES (?)", ((stem,) for stem in new)
+        )
+        for stem in new:
+            row = self._connection.execute("SELECT id FROM stems WHERE stem = ?", (stem,)).fetchone()
+            self._stem_ids[stem] = row[0]
+        rows = [(self._stem_ids[stem], text, count) for stem, text, count in counted]
+        return np.array(rows, np.int32).reshape(-1, 3).T.tobytes()
 
     def rename(self, old: str, new: FileState) -> None:
         """Give a file that was moved its new path."""
@@ -390,25 +481,25 @@ class Store:
 
     def remove(self, path: str) -> None:
         """Take a file out, with all that belongs to it."""
-        # The word index keeps no text: it has to be told what to take out.
-        rows = self._connection.execute(
-            "SELECT p.id, p.start, p.end, p.section, p.heading, d.title, d.text FROM passages p"
-            " JOIN documents d ON d.id = p.document JOIN files f ON f.id = d.file WHERE f.path = ?",
-            (path,),
-        ).fetchall()
-        for id, start, end, section, heading, title, text in rows:
-            passage = Passage(start, end, section, heading)
-            self._connection.execute(
-                "INSERT INTO words (words, rowid, context, body) VALUES ('delete', ?, ?, ?)",
-                (id, context(title, passage), text[start:end]),
-            )
         self._connection.execute("DELETE FROM files WHERE path = ?", (path,))
 
     def compact(self) -> None:
-        """Give back the space of what was taken out, and leave no trace of it in the file."""
-        self._connection.execute("INSERT INTO words (words) VALUES ('optimize')")
+        """Give back the space of what was taken out, and leave no trace of it on the disk."""
+        import numpy as np
+
+        remove_copies(self.path)
+        with self.transaction():
+            known = [row[0] for row in self._connection.execute("SELECT id FROM stems ORDER BY id")]
+            used = np.zeros(max(known, default=0) + 1, bool)
+            for (stems,) in self._connection.execute("SELECT stems FROM documents"):
+                used[np.frombuffer(stems, np.int32).reshape(3, -1)[0]] = True
+            self._connection.executemany(
+                "DELETE FROM stems WHERE id = ?", ((stem,) for stem in known if not used[stem])
+            )
+        self._stem_ids.clear()
         self._connection.execute("VACUUM")
         self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        self.refresh()
 
     def faults(self) -> list[str]:
         """Return what is wrong with the index itself, a line each; it does not look at the sources."""
@@ -416,26 +507,31 @@ class Store:
         found += [
             f"{row[0]}: a row without owner" for row in self._connection.execute("PRAGMA foreign_key_check")
         ]
+        size = int(self.about().get("size", 0))
         passages = "SELECT count(*) FROM passages WHERE document = d.id"
         rows = self._connection.execute(
             f"SELECT f.path FROM documents d JOIN files f ON f.id = d.file"
-            f" WHERE length(d.vectors) != {VECTOR_SIZE} * ({passages})"
+            f" WHERE length(d.vectors) != {size} * ({passages}) OR length(d.stems) % 12 != 0"
         )
-        found += [f"{row[0]}: vectors and passages differ in number" for row in rows]
-        if self._count("words_docsize") != self._count("passages"):
-            found.append("words and passages differ in number")
-        return found
+        found += [f"{row[0]}: vectors, words and passages differ in number" for row in rows]
+        return found + ([] if found else self._faults_of_copy())
+
+    def _faults_of_copy(self) -> list[str]:
+        from clinical.index.segment import load, same
+
+        with self._reading():
+            loaded = load(self._copy, self._identity())
+            if loaded is None or same(loaded[0], self._segment(0)):
+                return []
+        return [f"{self._copy}: not what the index has; clinical index compact makes it anew"]
 
 
-_PASSAGES = "FROM passages p JOIN documents d ON d.id = p.document JOIN files f ON f.id = d.file"
+_DOCUMENTS = "FROM documents d JOIN files f ON f.id = d.file"
 
 
 def _conditions(filter: Filter) -> tuple[str, list[str]]:
-    """Return a filter in SQL, over the tables that `_PASSAGES` joins, and its values."""
+    """Return what a filter asks of documents in SQL, over the tables that `_DOCUMENTS` joins, and its values."""
     conditions, values = ["true"], list[str]()
-    if filter.sections:
-        conditions.append(f"p.section IN ({', '.join('?' * len(filter.sections))})")
-        values += filter.sections
     if filter.path is not None:
         whole, own = path_patterns(filter.path)
         # A document in a file of many is shown as path and place. GLOB's "*" goes into folders too.
@@ -454,6 +550,16 @@ def _conditions(filter: Filter) -> tuple[str, list[str]]:
         conditions.append("substr(d.day, 1, length(?)) <= substr(?, 1, length(d.day))")
         values += [day_of(filter.until) or ""] * 2
     return " AND ".join(conditions), values
+
+
+def _in_sections(filter: Filter) -> str:
+    return f"p.section IN ({', '.join('?' * len(filter.sections))})" if filter.sections else "true"
+
+
+def words_in(note: Note, passage: Passage) -> str:
+    """Return all words that a passage is found by: those it is about, and its own."""
+    parts = (context(note.title, passage), note.text[passage.start : passage.end])
+    return "\n".join(part for part in parts if part)
 
 
 def context(title: str | None, passage: Passage) -> str:
@@ -480,8 +586,20 @@ def lock(path: Path, paths: Sequence[str]) -> Iterator[None]:
 
 def erase(path: Path) -> None:
     """Remove an index file and what lies beside it."""
-    for end in ("", "-wal", "-shm"):
-        path.with_name(path.name + end).unlink(missing_ok=True)
+    remove_copies(path)
+    for part in files_of_index(path):
+        part.unlink(missing_ok=True)
+
+
+def files_of_index(path: Path) -> list[Path]:
+    """Return the files that an index may consist of."""
+    return [path, *(path.with_name(path.name + end) for end in ("-wal", "-shm")), path.with_suffix(COPY)]
+
+
+def remove_copies(path: Path) -> None:
+    """Remove the mapped copy of an index, and those that a kill left unfinished."""
+    for copy in path.parent.glob(f"{path.stem}{COPY}*"):
+        copy.unlink(missing_ok=True)
 
 
 def _connect(path: Path) -> sqlite3.Connection:
@@ -506,6 +624,9 @@ def _create(connection: sqlite3.Connection, paths: Sequence[str], embedder: str)
         about = {
             "format": str(FORMAT),
             "embedder": embedder,
+            # Tells the copy of this index from that of an earlier one of the same name.
+            "identity": uuid.uuid4().hex,
+            "generation": "0",
             "paths": json.dumps([full_name(path) for path in paths]),
         }
         connection.executemany("INSERT INTO about VALUES (?, ?)", about.items())

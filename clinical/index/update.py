@@ -18,7 +18,7 @@ from clinical.documents.reading import read
 from clinical.errors import DocumentError, UsageError
 from clinical.index.location import full_name
 from clinical.index.passages import Passage, cut
-from clinical.index.store import FileState, IndexedDocument, Store, context
+from clinical.index.store import COPY_AGAIN_WHILE_WRITING, FileState, IndexedDocument, Store, words_in
 
 if TYPE_CHECKING:
     import numpy as np
@@ -99,6 +99,7 @@ def update(
         with store.writing():
             known = store.files()
             _carry_out(store, _plan(known, found, unreachable), found, known, embedder, changes, done)
+            store.refresh()
     else:
         changes.unchanged = len(found)
     changes.faults = unreachable + [
@@ -180,6 +181,7 @@ def _carry_out(
         with store.transaction():
             for state, some in contents:
                 store.put(state, [documents.pop(0) for _ in some])
+        store.refresh(COPY_AGAIN_WHILE_WRITING)
         read_so_far += len(group)
         done(read_so_far, len(plan.read))
 
@@ -227,13 +229,7 @@ def embed(
     notes: Sequence[Note], passages: Sequence[Sequence[Passage]], embedder: Embeds
 ) -> Iterator[NDArray[np.int8]]:
     """Yield the vectors of the passages of each note, in int8; title and heading are embedded with the words."""
-    texts = [
-        "\n".join(
-            part for part in (context(note.title, passage), note.text[passage.start : passage.end]) if part
-        )
-        for note, some in zip(notes, passages, strict=True)
-        for passage in some
-    ]
+    texts = [words_in(note, passage) for note, some in zip(notes, passages, strict=True) for passage in some]
     vectors = in_int8(embedder.embed(texts))
     first = 0
     for some in passages:
