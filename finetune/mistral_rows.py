@@ -175,7 +175,7 @@ def row(
 ) -> Row | None:
     """Return the passage as prompt and answer in ids; `None` when the answer cannot be written with tags."""
     ask = request(template, asked(passage.labels, choose), passage.text)
-    assert ask.constraint is not None
+    assert isinstance(ask.constraint, TaggedCopy)
     wanted = answer(ask.constraint, tokens, passage.spans)
     if wanted is None:
         return None

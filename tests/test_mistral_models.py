@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -169,10 +170,13 @@ def test_answers_come_in_the_order_of_the_requests(base: Path) -> None:
 
 def test_batches_hold_like_requests_within_the_budget(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mistral, "BATCH_TOKENS", 40)
-    free = Request((Message("user", (Part("x"),)),))
-    requests = [ask("a"), free, ask("a"), ask("a"), free, ask("a")]
-    prompts = [[0] * length for length in (5, 3, 9, 10, 4, 30)]
-    assert list(mistral._batches(prompts, requests)) == [[5], [3, 2], [0], [4, 1]]
+    free = Request((Message("user", (Part("x"),)),), max_new_tokens=9)
+    drawn = replace(free, temperature=0.5)
+    requests = [ask("a"), free, ask("a"), ask("a"), free, ask("a"), drawn, drawn]
+    prompts = [[0] * length for length in (5, 3, 9, 10, 4, 30, 1, 1)]
+    batches = list(mistral._batches(prompts, requests))
+    assert sorted(batches) == [[0], [3, 2], [4, 1], [5], [6], [7]]
+    assert batches.index([5]) < batches.index([3, 2]) < batches.index([0])
     assert list(mistral._batches([], [])) == []
 
 

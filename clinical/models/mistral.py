@@ -14,13 +14,16 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from importlib import resources
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from clinical.errors import UsageError
+from clinical.errors import ClinicalError, UsageError
 from clinical.models.chat import ChatFormat, detect
 from clinical.models.fingerprint import check_base
-from clinical.models.language_model import Completion, Request
+from clinical.models.generation import generate
+from clinical.models.language_model import Completion, OneOf, Request, Selection, TaggedCopy
+from clinical.models.selection import choose
 from clinical.models.tagging import decode
 from clinical.models.text_tokens import TextTokens
 from clinical.prompts.inline_tags import write_tags
@@ -86,9 +89,9 @@ def _downloaded(name: str) -> Path:
         ) from None
 
 
-@dataclass
+@dataclass(eq=False)
 class LocalMistral:
-    """A `LanguageModel` in this process. A tagged copy is enforced; without a constraint it is greedy."""
+    """A `MeasuringModel` in this process; every constraint is enforced."""
 
     name: str
     model: Any
@@ -100,68 +103,86 @@ class LocalMistral:
         pad = self.tokenizer.pad_token_id
         self._pad = int(self.tokenizer.eos_token_id if pad is None else pad)
 
+    @property
+    def window(self) -> int:
+        """How many tokens a prompt and its answer may have together."""
+        return int(self.model.config.max_position_embeddings)
+
+    def count_tokens(self, text: str) -> int:
+        """Return how many tokens a text has as part of a document."""
+        return len(self._tokens.note(text))
+
     def complete(self, requests: Sequence[Request]) -> list[Completion]:
-        """Return one answer for each request, in their order."""
+        """Return one answer for each request, in their order.
+
+        Raises `ClinicalError` for a prompt that the model cannot read as a whole.
+        """
         prompts = [self._tokens.prompt(self.chat.write(request.messages)) for request in requests]
         answers: dict[int, Completion] = {}
         for batch in _batches(prompts, requests):
-            if requests[batch[0]].constraint is None:
-                answers |= {number: self._free(prompts[number], requests[number]) for number in batch}
-            else:
-                answers |= self._tagged({n: prompts[n] for n in batch}, {n: requests[n] for n in batch})
+            answered = self._answer([prompts[number] for number in batch], [requests[n] for n in batch])
+            answers.update(zip(batch, answered, strict=True))
         return [answers[number] for number in range(len(requests))]
 
-    def _tagged(self, prompts: dict[int, list[int]], requests: dict[int, Request]) -> dict[int, Completion]:
-        constraints = [request.constraint for request in requests.values() if request.constraint is not None]
-        found = decode(self.model, self._tokens, list(prompts.values()), constraints, self._pad)
-        return {
-            number: Completion(
+    def _answer(self, prompts: list[list[int]], requests: list[Request]) -> list[Completion]:
+        """Return the answers to requests of one kind."""
+        tagged = [request.constraint for request in requests if isinstance(request.constraint, TaggedCopy)]
+        if tagged:
+            return self._tagged(prompts, tagged)
+        self._check_length(prompts, requests)
+        choices = [r.constraint for r in requests if isinstance(r.constraint, Selection | OneOf)]
+        if choices:
+            return choose(self.model, self._tokens, prompts, choices, self._pad)
+        return generate(self.model, self.tokenizer, prompts, requests, self._pad)
+
+    def _check_length(self, prompts: list[list[int]], requests: list[Request]) -> None:
+        for prompt, request in zip(prompts, requests, strict=True):
+            answer = request.max_new_tokens if request.constraint is None else 0
+            if len(prompt) + answer > self.window:
+                raise ClinicalError(
+                    f"{self.name} reads {self.window} tokens at a time, and this prompt has {len(prompt)}"
+                    + (f" and wants {answer} for the answer" if answer else "")
+                    + "; give it less text, or take a model that reads more"
+                )
+
+    def _tagged(self, prompts: list[list[int]], constraints: list[TaggedCopy]) -> list[Completion]:
+        found = decode(self.model, self._tokens, prompts, constraints, self._pad)
+        return [
+            Completion(
                 write_tags(constraint.source, [(span.start, span.end, span.label) for span in spans]),
                 tuple(spans),
                 enforced=True,
             )
-            for number, constraint, spans in zip(prompts, constraints, found, strict=True)
-        }
-
-    def _free(self, prompt: list[int], request: Request) -> Completion:
-        import torch
-
-        ids = torch.tensor([prompt], device=self.model.device)
-        with torch.inference_mode():
-            answer = self.model.generate(
-                input_ids=ids,
-                attention_mask=torch.ones_like(ids),
-                max_new_tokens=request.max_new_tokens,
-                do_sample=False,
-                pad_token_id=self._pad,
-            )
-        text = self.tokenizer.decode(answer[0, len(prompt) :], skip_special_tokens=True)
-        return Completion(text.strip())
+            for constraint, spans in zip(constraints, found, strict=True)
+        ]
 
 
 def _batches(prompts: Sequence[list[int]], requests: Sequence[Request]) -> Iterator[list[int]]:
     """Yield the numbers of the requests in batches of like kind and length, the longest first.
 
-    The longest first, so that what does not fit into memory fails at once and not after an hour.
+    The longest first, so that what does not fit into memory fails at once and not after an hour. What is
+    drawn at random is drawn alone, so that it does not depend on its neighbours.
     """
 
     def size(number: int) -> int:
-        return 2 * len(prompts[number])
+        request = requests[number]
+        if request.constraint is None:
+            return len(prompts[number]) + request.max_new_tokens
+        return len(prompts[number]) * (2 if isinstance(request.constraint, TaggedCopy) else 1)
 
-    order = sorted(
-        range(len(prompts)), key=lambda number: (requests[number].constraint is None, -size(number))
-    )
-    batch: list[int] = []
-    for number in order:
-        full = bool(batch) and (len(batch) + 1) * size(batch[0]) > BATCH_TOKENS
-        other_kind = bool(batch) and (requests[batch[0]].constraint is None) != (
-            requests[number].constraint is None
-        )
-        if full or other_kind:
-            yield batch
-            batch = []
-        batch.append(number)
-    if batch:
+    def kind(number: int) -> tuple[str, int]:
+        request = requests[number]
+        alone = request.constraint is None and request.temperature > 0
+        return type(request.constraint).__name__, number if alone else -1
+
+    order = sorted(range(len(prompts)), key=lambda number: (kind(number), -size(number)))
+    for _, group in groupby(order, kind):
+        batch: list[int] = []
+        for number in group:
+            if batch and (len(batch) + 1) * size(batch[0]) > BATCH_TOKENS:
+                yield batch
+                batch = []
+            batch.append(number)
         yield batch
 
 

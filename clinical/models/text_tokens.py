@@ -20,6 +20,9 @@ from clinical.prompts.templates import Part
 # stretch is tokenized behind one of these and their tokens are cut off again; the first that does not melt
 # into it is taken.
 _ANCHORS = ("\n", "|", "0")
+# The template's own words, and what the user's own files put beside them. Everything else that a prompt is
+# given (a note, a question, its sentences) is data.
+WORDS_OF_A_PROMPT = (None, "labels", "examples")
 # Words repeat; numbers and misspellings without end must not fill the memory in a long run.
 REMEMBERED_PIECES = 200_000
 
@@ -82,10 +85,10 @@ class TextTokens:
         ids: list[int] = []
         text = ""
         for segment in segments:
-            if isinstance(segment, Part) and segment.variable not in ("text", "tags"):
+            if isinstance(segment, Part) and segment.variable in WORDS_OF_A_PROMPT:
                 text += segment.text
                 continue
-            is_note = isinstance(segment, Part) and segment.variable == "text"
+            is_note = isinstance(segment, Part) and segment.variable != "tags"
             blank = " " if is_note and text.endswith(" ") else ""
             ids += self.plain(text.removesuffix(blank))
             text = ""
