@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from clinical.models.language_model import NONE, Choice, Completion, OneOf, Selection
 from clinical.models.text_tokens import TextTokens
@@ -92,27 +92,36 @@ class Tree:
         return found
 
 
-class _Row:
-    """One answer in the making: the ids to be read next, and the tree behind them."""
+class Walk(Protocol):
+    """One answer in the making: `tree` holds how it may go on."""
 
-    def __init__(self, ids: Sequence[int]) -> None:
-        self.ids = list(ids)
-        self.read = 0
-        self.tree = Tree()
-        self.done = False
+    tree: Tree
+    done: bool
 
-    def accept(self, probabilities: Mapping[int, float]) -> None:
-        """Decide by the probabilities of the options in the tree: go on, or be done."""
-        raise NotImplementedError
+    def accept(self, probabilities: Mapping[int, float]) -> Sequence[int]:
+        """Decide by the probabilities of the options in the tree; return the tokens that are now said."""
+        ...
 
     def completion(self) -> Completion:
         """Return the answer."""
-        raise NotImplementedError
+        ...
 
 
-class _Selecting(_Row):
-    def __init__(self, ids: Sequence[int], constraint: Selection, tokens: TextTokens) -> None:
-        super().__init__(ids)
+@dataclass
+class _Row:
+    """The ids of a prompt and its answer, of which the cache holds the first `read`."""
+
+    ids: list[int]
+    walk: Walk
+    read: int = 0
+
+
+class SelectionWalk:
+    """An answer to a `Selection`."""
+
+    def __init__(self, constraint: Selection, tokens: TextTokens) -> None:
+        self.tree = Tree()
+        self.done = False
         self._constraint = constraint
         self._tokens = tokens
         self._chosen: list[int] = []
@@ -124,7 +133,8 @@ class _Selecting(_Row):
         for number in range(1, constraint.count + 1):
             self.tree.add(number, tokens.plain(f" {number}"), more)
 
-    def accept(self, probabilities: Mapping[int, float]) -> None:
+    def accept(self, probabilities: Mapping[int, float]) -> Sequence[int]:
+        """Choose the next number, or end; every number that is decided on keeps its probability."""
         numbers = [number for number in probabilities if number != END]
         end = probabilities[END]
         best = max(numbers, key=lambda number: probabilities[number])
@@ -137,8 +147,8 @@ class _Selecting(_Row):
                 self._probability[number] = probabilities[number] / left if left else 0.0
         if over:
             self.done = True
-            return
-        self.ids += (self._comma if self._chosen else ()) + self._tokens.plain(f" {best}")
+            return ()
+        said = (self._comma if self._chosen else ()) + self._tokens.plain(f" {best}")
         self._chosen.append(best)
         self.done = best == self._constraint.count
         self.tree = Tree()
@@ -146,8 +156,10 @@ class _Selecting(_Row):
         more = frozenset({*self._end, self._comma[0]})
         for number in range(best + 1, self._constraint.count + 1):
             self.tree.add(number, self._comma + self._tokens.plain(f" {number}"), more)
+        return said
 
     def completion(self) -> Completion:
+        """Return the numbers chosen, and the probabilities of them all."""
         candidates = tuple(Choice(number, self._probability[number]) for number in sorted(self._probability))
         return Completion(
             self._constraint.write(self._chosen),
@@ -157,20 +169,26 @@ class _Selecting(_Row):
         )
 
 
-class _Picking(_Row):
-    def __init__(self, ids: Sequence[int], constraint: OneOf, tokens: TextTokens) -> None:
-        super().__init__(ids)
+class OptionWalk:
+    """An answer to a `OneOf`."""
+
+    def __init__(self, constraint: OneOf, tokens: TextTokens) -> None:
+        self.tree = Tree()
+        self.done = False
         self._options = constraint.options
         self._probabilities: dict[str, float] = {}
         end = frozenset({tokens.control("</s>")})
         for number, option in enumerate(self._options):
             self.tree.add(number, tokens.plain(f" {option}"), end)
 
-    def accept(self, probabilities: Mapping[int, float]) -> None:
+    def accept(self, probabilities: Mapping[int, float]) -> Sequence[int]:
+        """Keep the probabilities; the most probable option is the answer."""
         self._probabilities = {option: probabilities[number] for number, option in enumerate(self._options)}
         self.done = True
+        return ()
 
     def completion(self) -> Completion:
+        """Return the most probable option, and the probabilities of them all."""
         best = max(self._options, key=lambda option: self._probabilities[option])
         return Completion(best, enforced=True, options=self._probabilities)
 
@@ -221,15 +239,16 @@ class _Reader:
         """Read what is new of each row and its tree, let it decide, and let go of the rows that are done."""
         import numpy as np
 
-        nodes = [row.tree.read() for row in self._rows]
+        nodes = [row.walk.tree.read() for row in self._rows]
         chains = [row.ids[row.read :] for row in self._rows]
         held = self._held.shape[1]
         logits = self._forward(chains, nodes)
         for number, row in enumerate(self._rows):
             row.read = len(row.ids)
             self._held[number, held + len(chains[number]) :] = False
-            row.accept(row.tree.probabilities(dict(zip([0, *nodes[number]], logits[number], strict=True))))
-        left = [number for number, row in enumerate(self._rows) if not row.done]
+            after = dict(zip([0, *nodes[number]], logits[number], strict=True))
+            row.ids += row.walk.accept(row.walk.tree.probabilities(after))
+        left = [number for number, row in enumerate(self._rows) if not row.walk.done]
         if left and len(left) < len(self._rows):
             self._rows = [self._rows[number] for number in left]
             self._cache.batch_select_indices(self._tensor(left))
@@ -253,7 +272,7 @@ class _Reader:
         # A row of the mask that sees nothing at all would be no number.
         seen[:, 0, :, held:] = np.eye(width, dtype=bool)
         for number, (chain, row) in enumerate(zip(chains, nodes, strict=True)):
-            tree, own = self._rows[number].tree, seen[number, 0, :, held:]
+            tree, own = self._rows[number].walk.tree, seen[number, 0, :, held:]
             ids[number, : counts[number]] = chain + [tree.tokens[node] for node in row]
             own[: len(chain), : len(chain)] = np.tri(len(chain), dtype=bool)
             place = {0: len(chain) - 1}
@@ -296,18 +315,21 @@ def choose(
     """
     import torch
 
-    rows = [
-        _Selecting(ids, constraint, tokens)
-        if isinstance(constraint, Selection)
-        else _Picking(ids, constraint, tokens)
-        for ids, constraint in zip(prompts, constraints, strict=True)
-    ]
+    rows = [_Row(list(ids), _walk(each, tokens)) for ids, each in zip(prompts, constraints, strict=True)]
     with torch.inference_mode():
-        reader = _Reader(model, list(rows), pad)
+        reader = _Reader(model, rows, pad)
         reader.read_prompts()
-        while not all(row.done for row in rows):
+        while not all(row.walk.done for row in rows):
             reader.step()
-    return [row.completion() for row in rows]
+    return [row.walk.completion() for row in rows]
+
+
+def _walk(constraint: Selection | OneOf, tokens: TextTokens) -> Walk:
+    return (
+        SelectionWalk(constraint, tokens)
+        if isinstance(constraint, Selection)
+        else OptionWalk(constraint, tokens)
+    )
 
 
 def answer_ids(answer: str, tokens: TextTokens) -> list[int]:
