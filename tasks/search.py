@@ -26,13 +26,15 @@ from clinical.index.hits import Hit
 from clinical.index.location import index_file, shown
 from clinical.index.ranking import Mode, Ranked, rank
 from clinical.index.store import Busy, Store, StoredPassage
-from clinical.index.update import LOOK_AGAIN, Changes, Embeds, check_paths, files_of, sha256_of, update
+from clinical.index.update import LOOK_AGAIN, Changes, check_paths, files_of, sha256_of, update
 from clinical.index.words import word_spans, words_of
 from clinical.tasks.assertion import PRIORITY, assess
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+    from clinical.models.embedders import TextEmbedder
 
 __all__ = ["Found", "assertion_of", "find", "mentions_of"]
 
@@ -60,7 +62,7 @@ class Found:
 def find(
     query: str,
     paths: Sequence[str],
-    embedder: Embeds,
+    embedder: TextEmbedder,
     *,
     k: int = 10,
     mode: Mode = "hybrid",
@@ -81,8 +83,8 @@ def find(
     if not words_of(query):
         raise UsageError("the query has no words to look for; write what you want to find")
     check_paths(paths)
-    vector = None if mode == "lexical" else embedder.embed([query])[0]
     with Store.open(index_file(paths), paths, embedder.id) as store:
+        vector = None if mode == "lexical" else embedder.embed_queries([query])[0]
         total = Changes()
         remarks: tuple[str, ...] = ()
         for _ in range(ATTEMPTS):

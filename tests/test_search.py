@@ -49,6 +49,9 @@ class WordBag:
                 vectors[row, sum(word.encode()) % 384] += 1
         return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
+    def embed_queries(self, queries: Sequence[str]) -> NDArray[np.float32]:
+        return self.embed(queries)
+
 
 @pytest.fixture
 def notes(tmp_path: Path) -> Path:
@@ -233,7 +236,7 @@ def test_the_same_paths_have_one_index(notes: Path) -> None:
 
 def test_embedders_are_not_mixed(notes: Path) -> None:
     search("pain", notes)
-    with pytest.raises(ClinicalError, match=r"was made with words, which does not compare .*--rebuild"):
+    with pytest.raises(ClinicalError, match=r"was embedded with words, not with .*--rebuild"):
         search("pain", notes, WordBag("others"))
 
 

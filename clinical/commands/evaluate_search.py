@@ -96,7 +96,7 @@ def _evaluate_search(
             bar.update(tally)
 
         store = open_collection(collection.name, collection.documents, embedder, done)
-    vectors = embedder.embed(list(collection.queries.values()))
+    vectors = embedder.embed_queries(list(collection.queries.values()))
     with store:
         own_ids = store.own_ids()
         rankings = []

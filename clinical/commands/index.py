@@ -30,29 +30,37 @@ def index() -> None:
 @index.command()
 @click.argument("paths", metavar="PATH…", nargs=-1, required=True)
 @click.option("--rebuild", is_flag=True, help="Throw the index away and make it anew from the notes.")
+@click.option(
+    "--embedder",
+    metavar="NAME|FOLDER",
+    help="A sentence-transformers model to embed with, in place of all-MiniLM-L6-v2: the name of one that has been "
+    "downloaded, or its folder; two with a comma between are those of the notes and of the queries. "
+    "Searches of these PATHs have to name it too.",
+)
 @click.option("-q", "--quiet", is_flag=True, help="Say only what went wrong.")
 @click.pass_context
-def add(ctx: click.Context, paths: tuple[str, ...], rebuild: bool, quiet: bool) -> None:
+def add(ctx: click.Context, paths: tuple[str, ...], rebuild: bool, embedder: str | None, quiet: bool) -> None:
     """Make the index of these PATHs, or bring it up to date, before the first search asks for it.
 
     \b
     Examples:
       clinical index add notes/
       clinical index add --rebuild notes/
+      clinical index add --embedder BAAI/bge-small-en-v1.5 notes/
     """
     from clinical.index.location import index_file
     from clinical.index.store import Store, erase, lock
     from clinical.index.update import check_paths, update
-    from clinical.models.embedder import Embedder
+    from clinical.models.embedders import load_embedder
 
     check_paths(paths)
     file = index_file(paths)
-    embedder = Embedder()
+    encoder = load_embedder(embedder)
     if rebuild and file.exists():
         with lock(file, paths):
             erase(file)
-    with update_progress(quiet) as done, Store.open(file, paths, embedder.id) as store:
-        changes = update(store, paths, embedder, done)
+    with update_progress(quiet) as done, Store.open(file, paths, encoder.id) as store:
+        changes = update(store, paths, encoder, done)
     show_changes(changes, (), quiet, always=True)
     ctx.exit(1 if changes.faults else 0)
 

@@ -61,6 +61,11 @@ def _assertions() -> Sequence[str]:
     help="Only passages where the words of the query are present, negated, possible, historical, "
     "hypothetical or of the family.",
 )
+@click.option(
+    "--embedder",
+    metavar="NAME|FOLDER",
+    help="A sentence-transformers model to search by meaning with.  [default: all-MiniLM-L6-v2]",
+)
 @click.option("--section", metavar="S", help="Only passages in this section, as medications.")
 @click.option(
     "--format",
@@ -78,6 +83,7 @@ def search(
     count: int,
     mode: Mode,
     assertion: AssertionStatus | None,
+    embedder: str | None,
     section: str | None,
     format_: str | None,
     quiet: bool,
@@ -96,12 +102,19 @@ def search(
     """
     from clinical.commands.index import show_changes, update_progress
     from clinical.formats.passages import write_hits
-    from clinical.models.embedder import Embedder
+    from clinical.models.embedders import load_embedder
     from clinical.tasks.search import find
 
     with update_progress(quiet) as done:
         found = find(
-            query, paths, Embedder(), k=count, mode=mode, assertion=assertion, section=section, done=done
+            query,
+            paths,
+            load_embedder(embedder),
+            k=count,
+            mode=mode,
+            assertion=assertion,
+            section=section,
+            done=done,
         )
     show_changes(found.changes, found.remarks, quiet)
     if not found.hits and not quiet:

@@ -8,8 +8,9 @@ from collections.abc import Callable, Sequence
 from clinical.documents.note import Note
 from clinical.index.passages import Passage
 from clinical.index.store import FORMAT, FileState, IndexedDocument, Store
-from clinical.index.update import Embeds, embed
+from clinical.index.update import embed
 from clinical.models import cache
+from clinical.models.embedders import TextEmbedder
 
 DOCUMENTS_AT_ONCE = 256
 
@@ -17,7 +18,7 @@ DOCUMENTS_AT_ONCE = 256
 def open_collection(
     name: str,
     documents: Sequence[Note],
-    embedder: Embeds,
+    embedder: TextEmbedder,
     done: Callable[[int], None] = lambda documents: None,
 ) -> Store:
     """Return the index of these documents, kept in the cache; `done` is told how many more are embedded."""

@@ -157,8 +157,8 @@ class Store:
                 raise ClinicalError(f"the index of {_named(paths)} is of another version; {_rebuild(paths)}")
             if about.get("embedder") != embedder:
                 raise ClinicalError(
-                    f"the index of {_named(paths)} was made with {about.get('embedder')}, which does not compare "
-                    f"with {embedder}; {_rebuild(paths)}"
+                    f"the index of {_named(paths)} was embedded with {about.get('embedder')}, not with {embedder}; "
+                    f"name that one (--embedder), or {_rebuild(paths)}"
                 )
         return store
 

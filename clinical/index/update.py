@@ -10,7 +10,7 @@ import hashlib
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from clinical.documents.note import Note
 from clinical.documents.reading import files as find_files
@@ -24,21 +24,13 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from clinical.models.embedders import TextEmbedder
+
 BYTES_AT_ONCE = 200_000
 """How much text goes into one transaction, and at most is done again after a kill; a larger file goes alone."""
 
 LOOK_AGAIN = -1
 """In place of a file's time: its content is not trusted to be what the index has."""
-
-
-class Embeds(Protocol):
-    """What turns texts into vectors; `id` names the function."""
-
-    id: str
-
-    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Return a vector of length one for each text."""
-        ...
 
 
 @dataclass
@@ -86,7 +78,7 @@ def check_paths(paths: Sequence[str]) -> None:
 def update(
     store: Store,
     paths: Sequence[str],
-    embedder: Embeds,
+    embedder: TextEmbedder,
     done: Callable[[int, int], None] = lambda files, of: None,
 ) -> Changes:
     """Bring the index up to date with the paths; `done` is told how many files of how many are read.
@@ -159,7 +151,7 @@ def _carry_out(
     plan: _Plan,
     found: Mapping[str, str],
     known: Mapping[str, FileState],
-    embedder: Embeds,
+    embedder: TextEmbedder,
     changes: Changes,
     done: Callable[[int, int], None],
 ) -> None:
@@ -214,7 +206,9 @@ def _read(state: FileState, path: str) -> tuple[FileState, list[tuple[Note, str 
     return replace(state, faults="\n".join(faults)), documents
 
 
-def _embedded(documents: Sequence[tuple[Note, str | None, str]], embedder: Embeds) -> list[IndexedDocument]:
+def _embedded(
+    documents: Sequence[tuple[Note, str | None, str]], embedder: TextEmbedder
+) -> list[IndexedDocument]:
     """Return the documents with their passages, all embedded at once."""
     passages = [cut(note.text) for note, _, _ in documents]
     return [
@@ -226,7 +220,7 @@ def _embedded(documents: Sequence[tuple[Note, str | None, str]], embedder: Embed
 
 
 def embed(
-    notes: Sequence[Note], passages: Sequence[Sequence[Passage]], embedder: Embeds
+    notes: Sequence[Note], passages: Sequence[Sequence[Passage]], embedder: TextEmbedder
 ) -> Iterator[NDArray[np.int8]]:
     """Yield the vectors of the passages of each note, in int8; title and heading are embedded with the words."""
     texts = [words_in(note, passage) for note, some in zip(notes, passages, strict=True) for passage in some]

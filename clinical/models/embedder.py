@@ -42,7 +42,7 @@ class Embedder:
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Return one vector of length one per text, shape (texts, 384); what lies beyond 128 pieces is not read."""
-        pieces = [self._pieces(text) for text in texts]
+        pieces = self._pieces(texts)
         vectors = np.zeros((len(texts), self.size), np.float32)
         # Texts of one length together: nothing is spent on padding.
         order = sorted(range(len(texts)), key=lambda index: len(pieces[index]))
@@ -51,10 +51,15 @@ class Embedder:
             vectors[batch] = self._run([pieces[index] for index in batch])
         return vectors
 
-    def _pieces(self, text: str) -> list[int]:
+    def embed_queries(self, queries: Sequence[str]) -> NDArray[np.float32]:
+        """Return one vector of length one per query: this model reads them as it reads texts."""
+        return self.embed(queries)
+
+    def _pieces(self, texts: Sequence[str]) -> list[list[int]]:
         # Pieces are at least a character long and words seldom twenty: no need to cut a whole book into pieces.
-        ids: list[int] = minilm.tokenizer().encode(text[: 20 * MAX_PIECES]).ids
-        return ids if len(ids) <= MAX_PIECES else [*ids[: MAX_PIECES - 1], ids[-1]]
+        encoded = minilm.tokenizer().encode_batch([text[: 20 * MAX_PIECES] for text in texts])
+        pieces = [found.ids for found in encoded]
+        return [ids if len(ids) <= MAX_PIECES else [*ids[: MAX_PIECES - 1], ids[-1]] for ids in pieces]
 
     def _run(self, batch: Sequence[Sequence[int]]) -> NDArray[np.float32]:
         ids = np.zeros((len(batch), max(map(len, batch))), np.int64)
