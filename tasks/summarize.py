@@ -12,13 +12,20 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Sequence
+from functools import cache
 from typing import Protocol
 
 from clinical.documents.annotations import Entity
 from clinical.documents.note import Note
-from clinical.documents.summaries import Draft, Summary
+from clinical.documents.summaries import Draft, Summary, SummarySentence
 from clinical.errors import UsageError
 from clinical.models import settings
+from clinical.tasks.answers import assert_answers
+from clinical.tasks.ner import Recognizer, extract, load_recognizer
+from clinical.tasks.omissions import find_omissions
+from clinical.tasks.remarks import remarks
+from clinical.tasks.support import Support
+from clinical.tasks.units import find_units
 
 __all__ = ["ALIASES", "STYLES", "SYSTEMS", "Summarizer", "load_summarizer", "style_named", "summarize"]
 
@@ -90,10 +97,20 @@ def load_summarizer(
     if system != "mistral" and (adapter or prompt):
         raise UsageError(f"--adapter and --prompt belong to --system mistral, not to {system}")
     if system == "light":
-        raise UsageError("the light system is not here yet")
+        return _light(chosen)
     written = importlib.import_module("clinical.models.mistral_summarizer")
     summarizer: Summarizer = written.load(chosen or SMALL_MISTRAL, adapter=adapter, prompt=prompt)
     return summarizer
+
+
+def _light(model: str | None) -> Summarizer:
+    from clinical.models.embedder import Embedder
+    from clinical.models.salience_heads import SHIPPED
+    from clinical.tasks.extracts import LightSummarizer
+
+    if model not in (None, SHIPPED):
+        raise UsageError(f"--system light has one model, {SHIPPED}; --model belongs to --system mistral")
+    return LightSummarizer(Embedder())
 
 
 def summarize(
@@ -103,9 +120,59 @@ def summarize(
     *,
     strict: bool = False,
     max_sentences: int | None = None,
+    recognizer: Recognizer | None = None,
 ) -> list[Summary]:
-    """Return the summary of each note.
+    """Return the summary of each note, its sentences checked against the note, with what was left out.
 
-    With `strict` the sentences that the note does not bear out are dropped and counted.
+    With `strict` the sentences that the note does not bear out are dropped and counted. `recognizer` finds the
+    entities; without one it is that of the light system.
     """
-    raise UsageError("summaries are not here yet")
+    style = style_named(style)
+    recognizer = recognizer or _recognizer()
+    extractions = extract(notes, recognizer)
+    return [
+        _summary(note, found.entities, summarizer, style, recognizer, strict, max_sentences)
+        for note, found in zip(notes, extractions, strict=True)
+    ]
+
+
+@cache
+def _recognizer() -> Recognizer:
+    return load_recognizer("light")
+
+
+def _summary(
+    note: Note,
+    found: Sequence[Entity],
+    summarizer: Summarizer,
+    style: str,
+    recognizer: Recognizer,
+    strict: bool,
+    max_sentences: int | None,
+) -> Summary:
+    entities = assert_answers(found, find_units(note.text))
+    drafts = _weightiest(summarizer.draft(note, style, entities=entities), max_sentences)
+    checked = Support(note, entities).check(drafts, recognizer)
+    kept = [sentence for sentence in checked if not (strict and sentence.support == "unsupported")]
+    return Summary(
+        style,
+        summarizer.system,
+        summarizer.model,
+        tuple(kept),
+        tuple(find_omissions(note, entities, [_said(sentence) for sentence in kept])),
+        (*note.warnings, *remarks(note.text, drafts)),
+        len(checked) - len(kept),
+    )
+
+
+def _said(sentence: SummarySentence) -> str:
+    """What a sentence names; its heading is part of it, as in a problem list."""
+    return f"{sentence.heading or ''}\n{sentence.text}"
+
+
+def _weightiest(drafts: Sequence[Draft], most: int | None) -> list[Draft]:
+    """The drafts that weigh most, in their order; of equals the first."""
+    if most is None or len(drafts) <= most:
+        return list(drafts)
+    places = sorted(range(len(drafts)), key=lambda place: -drafts[place].weight)[:most]
+    return [drafts[place] for place in sorted(places)]

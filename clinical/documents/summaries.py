@@ -35,12 +35,13 @@ class Draft:
     """A sentence as a system proposes it, before anybody has checked whether the note bears it out.
 
     `sources` is empty where the system does not say what the sentence stands on. `heading` is the part of the
-    summary that it belongs to, for styles that have parts.
+    summary that it belongs to, for styles that have parts. `weight` says which of them stay when only so many may.
     """
 
     text: str
     sources: tuple[Source, ...] = ()
     heading: str | None = None
+    weight: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,36 @@
+"""What a question names is said by its answer: of "Any fever?", "No." the fever is denied.
+
+    entities = assert_answers(entities, find_units(note.text))
+
+`clinical.tasks.assertion` reads one sentence at a time and cannot know. What is asked and not answered by yes or no
+stays open: `hypothetical`.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import replace
+
+from clinical.documents.annotations import Assertion, AssertionStatus, Entity
+from clinical.tasks.units import Unit, polarity_of_answer
+
+__all__ = ["assert_answers"]
+
+
+def assert_answers(entities: Sequence[Entity], units: Sequence[Unit]) -> list[Entity]:
+    """Return the entities in their order, those of a spoken question with the assertion that its answer gives."""
+    questions: list[tuple[int, int, AssertionStatus]] = sorted(
+        (*unit.spans[0], polarity_of_answer(unit) or "hypothetical")
+        for unit in units
+        if unit.speaker and (len(unit.spans) == 2 or unit.is_question)
+    )
+    starts = [start for start, _, _ in questions]
+
+    def answered(entity: Entity) -> Entity:
+        place = bisect_right(starts, entity.start) - 1
+        if entity.assertion is None or place < 0 or entity.start >= questions[place][1]:
+            return entity
+        return replace(entity, assertion=Assertion(questions[place][2]))
+
+    return [answered(entity) for entity in entities]

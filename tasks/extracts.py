@@ -1,0 +1,387 @@
+"""The `light` summarizer: sentences of the note, chosen and put in order, word by word as they stand there.
+
+    summarizer = LightSummarizer(Embedder())
+    summarizer.draft(note, "brief", entities=entities)
+
+Every style is one function from the material of a note (`clinical.tasks.salience`) to drafts. Nothing is written that
+is not in the note, but for headings, and for plain words in square brackets in the style for patients.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from clinical.documents.annotations import Entity
+from clinical.documents.note import Note
+from clinical.documents.summaries import Draft, Source
+from clinical.models.salience_heads import SHIPPED, head
+from clinical.tasks.salience import Embeds, Floats, Material, choose, features, question_candidates, salience
+from clinical.tasks.soap import HEADINGS, part_of_section
+from clinical.tasks.terms import content, with_plain_words
+from clinical.tasks.units import Unit
+
+__all__ = ["LightSummarizer"]
+
+PROBLEMS = frozenset({"Disease", "Symptom"})
+ACTIVE = frozenset({"present", "possible"})
+
+
+@dataclass(frozen=True)
+class LightSummarizer:
+    """A `Summarizer` that quotes."""
+
+    embedder: Embeds
+    system: str = "light"
+    model: str = SHIPPED
+
+    def draft(self, note: Note, style: str, *, entities: Sequence[Entity]) -> Sequence[Draft]:
+        """Return the sentences of a summary; none where the note has nothing that can be read as a sentence."""
+        material = Material.of(note, entities, self.embedder)
+        if not material.units:
+            return ()
+        if style == "question":
+            return [_question(material, self.embedder)]
+        if material.is_dialogue and style in ("brief", "sections", "soap"):
+            return _dialogue(material, style)
+        return list(_STYLES[style](material))
+
+
+# --- dialogues ---
+
+DIALOGUE_WORDS = {"brief": (5.0, 0.72), "soap": (10.0, 0.87), "sections": (10.0, 0.87)}
+"""A summary of a dialogue of n words has a + n^b words at most: of 80 words some 55, of 1,100 some 450, as people
+write them. Chosen on the development splits of MTS-Dialog and ACI-Bench."""
+
+
+def _dialogue(material: Material, style: str) -> list[Draft]:
+    scores = salience(material, "dialogue")
+    base, power = DIALOGUE_WORDS[style]
+    chosen = choose(material, scores, max_words=base + material.n_words**power)
+    if style == "brief":
+        return [_draft(material, place, scores[place]) for place in chosen]
+    parts = head("soap").score(features(material)).argmax(axis=1)
+    return [
+        _draft(material, place, scores[place], HEADINGS[part].capitalize())
+        for part in range(len(HEADINGS))
+        for place in chosen
+        if parts[place] == part
+    ]
+
+
+# --- the styles of written notes ---
+
+
+def _brief(material: Material) -> Iterator[Draft]:
+    """Three sentences of a page, seven of a long one."""
+    scores = salience(material, "note")
+    for place in choose(material, scores, max_units=_most_units(material)):
+        yield _draft(material, place, scores[place])
+
+
+def _most_units(material: Material) -> int:
+    return int(np.clip(round(len(material.units) ** 0.35), 3, 12))
+
+
+def _sections(material: Material) -> Iterator[Draft]:
+    """The best sentence of each section, two of the longer ones; sections of one name count as one."""
+    scores = salience(material, "note")
+    places: dict[str | None, list[int]] = {}
+    for place, unit in enumerate(material.units):
+        places.setdefault(unit.section, []).append(place)
+    for section, inside in places.items():
+        part = material.only(inside)
+        for place in choose(part, scores[inside], max_units=1 if len(inside) < 5 else 2):
+            yield _draft(part, place, scores[inside[place]], _title(section))
+
+
+def _title(section: str | None) -> str:
+    return section.replace("_", " ").capitalize() if section else "At the top"
+
+
+# --- problems ---
+
+MOST_PROBLEMS = 12
+
+_ASSESSING = frozenset(
+    (
+        *(
+            "assessment",
+            "impression",
+            "assessment_and_plan",
+            "diagnosis",
+            "principal_diagnosis",
+            "discharge_diagnosis",
+        ),
+        *("hospital_course", "problem_list", "postoperative_diagnosis", "secondary_diagnoses"),
+        "medical_decision_making",
+    )
+)
+_NO_PROBLEMS_IN = frozenset(
+    ("family_history", "review_of_systems", "discharge_instructions", "allergies", "follow_up")
+)
+
+
+@dataclass
+class _Problem:
+    """A problem under all its names: how it is called, where it stands, how much speaks for it."""
+
+    name: str
+    stems: frozenset[str]
+    places: list[int]
+    weight: float
+
+
+def _problems(material: Material) -> Iterator[Draft]:
+    """Each problem that the note has as present or possible, with the sentence that says most of it."""
+    scores = salience(material, "note")
+    for problem in sorted(_problem_list(material), key=lambda problem: -problem.weight)[:MOST_PROBLEMS]:
+        best = max(problem.places, key=lambda place: float(scores[place]) + _assesses(material.units[place]))
+        yield _draft(material, best, problem.weight, problem.name)
+
+
+def _assesses(unit: Unit) -> float:
+    return 1.0 if unit.section in _ASSESSING else 0.0
+
+
+def _problem_list(material: Material) -> list[_Problem]:
+    found: list[_Problem] = []
+    for place, (unit, inside) in enumerate(zip(material.units, material.entities, strict=True)):
+        for entity in inside:
+            status = entity.assertion.status if entity.assertion else "present"
+            if entity.label not in PROBLEMS or status not in ACTIVE or unit.section in _NO_PROBLEMS_IN:
+                continue
+            if entity.label == "Symptom" and _is_common(entity):
+                continue
+            name = entity.expansion or entity.text
+            stems = content(name)
+            if stems:
+                weight = (1.0 if entity.label == "Disease" else 0.3) + _assesses(unit)
+                _take_in(found, _Problem(" ".join(name.split()), stems, [place], weight))
+    return found
+
+
+def _is_common(entity: Entity) -> bool:
+    """A part of an examination by itself ("tender", "soft") is no problem."""
+    return len(entity.text) < 4
+
+
+def _take_in(found: list[_Problem], new: _Problem) -> None:
+    """Add a problem, or count it with the one it is another name of: "heart failure" with "acute heart failure"."""
+    for known in found:
+        if new.stems <= known.stems or known.stems <= new.stems:
+            if len(new.stems) > len(known.stems):
+                known.name, known.stems = new.name, new.stems
+            known.places += new.places
+            known.weight = max(known.weight, new.weight) + 0.1
+            return
+    found.append(new)
+
+
+# --- handoff ---
+
+_PENDING = re.compile(
+    r"\bpending\b|\bawait|\boutstanding\b|not (?:yet )?(?:back|resulted|available)|\bto be (?:followed|scheduled|done)|"
+    r"\bfollow up on\b|\brecheck\b|\brepeat\b",
+    re.IGNORECASE,
+)
+_MEDICATION_SECTIONS = ("discharge_medications", "medications", "medications_on_admission")
+_PLAN_SECTIONS = (
+    "plan",
+    "recommendations",
+    "follow_up",
+    "disposition",
+    "assessment_and_plan",
+    "discharge_instructions",
+)
+_REASON_SECTIONS = ("chief_complaint", "reason_for_visit", "reason_for_consultation", "indication")
+_AGE = re.compile(r"\b\d{1,3}[- ]?(?:year|month|week|day|yo|y/o|y\.o|yr)", re.IGNORECASE)
+
+
+def _handoff(material: Material) -> Iterator[Draft]:
+    """Who it is and why, problems, allergies, medications, what is pending, the plan."""
+    scores = salience(material, "note")
+    units = material.units
+    who = [
+        place
+        for place, unit in enumerate(units)
+        if _AGE.search(unit.text) and unit.section != "family_history"
+    ]
+    reason = _in_sections(units, _REASON_SECTIONS)
+    used: set[int] = set()
+
+    def part(heading: str, places: Sequence[int], most: int) -> Iterator[Draft]:
+        left = [place for place in places if place not in used]
+        for place in _best(material, scores, left, most):
+            used.add(place)
+            yield _draft(material, place, float(scores[place]), heading)
+
+    yield from part("Patient", who or reason or range(min(len(units), 1)), 1)
+    yield from part("Active problems", _in_sections(units, tuple(_ASSESSING)) or _with_problems(material), 4)
+    yield from part("Allergies", _in_sections(units, ("allergies",)), 2)
+    yield from part("Medications", _medications(material), 8)
+    yield from part("Pending", [place for place, unit in enumerate(units) if _PENDING.search(unit.text)], 3)
+    yield from part("Plan", _in_sections(units, _PLAN_SECTIONS), 4)
+
+
+def _in_sections(units: Sequence[Unit], sections: Sequence[str]) -> list[int]:
+    return [place for place, unit in enumerate(units) if unit.section in sections]
+
+
+def _with_problems(material: Material) -> list[int]:
+    return [
+        place
+        for place, inside in enumerate(material.entities)
+        if any(e.label == "Disease" and e.assertion and e.assertion.status in ACTIVE for e in inside)
+    ]
+
+
+def _medications(material: Material) -> list[int]:
+    """The list of the last medication section, else the sentences that give a drug with its dose."""
+    for section in _MEDICATION_SECTIONS:
+        if listed := _in_sections(material.units, (section,)):
+            return listed
+    return [
+        place
+        for place, inside in enumerate(material.entities)
+        if {"Medication", "Dosage"} <= {entity.label for entity in inside}
+    ]
+
+
+def _best(material: Material, scores: Floats, places: Sequence[int], most: int) -> list[int]:
+    """The best of these places that do not repeat each other, in their order."""
+    if not places:
+        return []
+    part = material.only(places)
+    return [places[place] for place in choose(part, scores[list(places)], max_units=most)]
+
+
+# --- impression ---
+
+MOST_FINDINGS = 3
+
+_NORMAL = re.compile(
+    r"\b(?:normal|unremarkable|clear|within normal limits|intact|negative|unchanged|stable|no|without|not|free of|"
+    r"midline|preserved|patent)\b",
+    re.IGNORECASE,
+)
+_OVERALL = re.compile(
+    r"\bno (?:acute|active|evidence|focal)|\b(?:normal|unremarkable|negative)\b", re.IGNORECASE
+)
+_IMPRESSIONS = ("impression", "assessment", "assessment_and_plan", "diagnosis")
+
+
+def _impression(material: Material) -> Iterator[Draft]:
+    """The report's own impression; else what is abnormal among the findings; else that nothing is."""
+    own = _in_sections(material.units, _IMPRESSIONS)
+    findings = _in_sections(material.units, ("findings", "imaging"))
+    part = material.only(own or findings or range(len(material.units)))
+    if own:
+        for place in range(len(part.units)):
+            yield _draft(part, place, -place)
+        return
+    scores = np.array(
+        [_abnormality(*pair) for pair in zip(part.units, part.entities, strict=True)], np.float32
+    )
+    scores += 0.3 * (part.vectors @ part.vectors.mean(axis=0))
+    chosen = choose(part, scores, max_units=MOST_FINDINGS, least=0.8)
+    for place in chosen or choose(part, scores + _says_all(part.units), max_units=2):
+        yield _draft(part, place, float(scores[place]))
+
+
+def _abnormality(unit: Unit, inside: Sequence[Entity]) -> float:
+    """How much a finding is out of the ordinary: problems that are there count, words of normality against it."""
+    present = sum(
+        e.label in PROBLEMS and (e.assertion is None or e.assertion.status in ACTIVE) for e in inside
+    )
+    return min(present, 3) * 0.5 + (0.5 if not _NORMAL.search(unit.text) else -0.3)
+
+
+def _says_all(units: Sequence[Unit]) -> Floats:
+    return np.array([float(_OVERALL.search(unit.text) is not None) for unit in units], np.float32)
+
+
+# --- question ---
+
+
+def _question(material: Material, embedder: Embeds) -> Draft:
+    """The sentence of a message that asks, or its end from the asking word on."""
+    candidates, rows = question_candidates(material, embedder)
+    scores = head("question").score(rows)
+    best = int(scores.argmax())
+    return _draft(candidates, best, float(scores[best]))
+
+
+# --- patient ---
+
+_WHY = (
+    *_REASON_SECTIONS,
+    "discharge_diagnosis",
+    "principal_diagnosis",
+    "diagnosis",
+    "assessment",
+    "impression",
+)
+_TO_DO = (
+    "discharge_instructions",
+    "patient_education",
+    "plan",
+    "assessment_and_plan",
+    "recommendations",
+    "diet",
+)
+_COME_BACK = re.compile(
+    r"\b(?:return|call|come back|seek|go to|emergency|follow[- ]?up|appointment|clinic)\b", re.IGNORECASE
+)
+
+
+def _patient(material: Material) -> Iterator[Draft]:
+    """Why the patient was seen, medicines, what to do, when to come back; hard words in plain ones, in brackets."""
+    scores = salience(material, "note")
+    units = material.units
+    advice = _in_sections(units, (*_TO_DO, "activity", "follow_up", "disposition")) or [
+        place for place, unit in enumerate(units) if unit.speaker == "clinician" and not unit.is_question
+    ]
+    coming = [place for place in advice if _COME_BACK.search(units[place].text)]
+    doing = [place for place in advice if place not in coming]
+    why = _in_sections(units, _WHY)
+    drugs = _in_sections(units, ("discharge_medications",)) or _in_sections(units, ("medications",))
+    parts = (("Why you were seen", why, 2), ("Your medicines", drugs, 10), ("What to do", doing, 6))
+    for heading, places, most in (*parts, ("When to come back or call", coming, 4)):
+        for place in _best(material, scores, places, most):
+            quote = _draft(material, place, float(scores[place]), heading)
+            yield Draft(with_plain_words(quote.text), quote.sources, heading, quote.weight)
+
+
+# --- soap of a written note ---
+
+
+def _soap(material: Material) -> Iterator[Draft]:
+    scores = salience(material, "note")
+    parts = [part_of_section(unit.section, unit.text) for unit in material.units]
+    for heading in HEADINGS:
+        places = [place for place, part in enumerate(parts) if part == heading]
+        for place in _best(material, scores, places, 4):
+            yield _draft(material, place, float(scores[place]), heading.capitalize())
+
+
+def _draft(material: Material, place: int, weight: float, heading: str | None = None) -> Draft:
+    """The unit at this place as a sentence of a summary, with the stretches of the note that it is."""
+    unit = material.units[place]
+    text = material.note.text
+    sources = tuple(Source(start, end, text[start:end]) for start, end in unit.spans)
+    return Draft(unit.text, sources, heading, float(weight))
+
+
+_STYLES: Mapping[str, Callable[[Material], Iterator[Draft]]] = {
+    "brief": _brief,
+    "sections": _sections,
+    "problems": _problems,
+    "handoff": _handoff,
+    "impression": _impression,
+    "patient": _patient,
+    "soap": _soap,
+}

@@ -1,0 +1,146 @@
+"""What a summary leaves out: problems, drugs, allergies and abnormal results that the note has and it has not.
+
+    find_omissions(note, entities, ["Heart failure, better on furosemide."])
+
+In summaries that people have judged, four facts in ten were missing and one in fifty was invented: what is not there
+is worth showing. Two mentions are of one thing when their words mean the same (`clinical.tasks.terms`); what a note
+defines as an abbreviation counts under both names. What matters most comes first: allergies, results that the note
+itself calls critical, diagnoses of an assessment, drugs, other problems, symptoms.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from clinical.documents.annotations import Assertion, Entity
+from clinical.documents.note import Note
+from clinical.documents.sections import Section, find_sections, section_at
+from clinical.documents.summaries import Omission
+from clinical.tasks.results import find_abnormal
+from clinical.tasks.terms import content, words
+
+__all__ = ["MOST_SHOWN", "facts", "find_omissions"]
+
+MOST_SHOWN = 12
+"""How many a page or a terminal shows before it counts the rest."""
+
+REPORTED = frozenset({"present", "possible"})
+
+_DECISIVE = frozenset(
+    (
+        *(
+            "assessment",
+            "impression",
+            "assessment_and_plan",
+            "diagnosis",
+            "principal_diagnosis",
+            "discharge_diagnosis",
+        ),
+        *("hospital_course", "problem_list", "postoperative_diagnosis", "admission_diagnosis"),
+    )
+)
+_LESSER = frozenset(
+    ("review_of_systems", "family_history", "social_history", "informed_consent", "technique")
+)
+_NONE = frozenset(("nkda", "nka", "nkma", "none"))
+_GENERAL = content(
+    "medication drug medicine pain disease problem disorder condition symptom therapy treatment injury"
+)
+
+
+@dataclass(frozen=True)
+class _Fact:
+    """One thing that the note says, at its best mention; `names` are the stems of each of its names."""
+
+    omission: Omission
+    names: tuple[frozenset[str], ...]
+    rank: float
+
+
+def find_omissions(note: Note, entities: Sequence[Entity], said: Sequence[str]) -> list[Omission]:
+    """Return what the sentences `said` do not name, each thing once, what matters most first.
+
+    `entities` are those of the note with their assertion.
+    """
+    stems = content("\n".join(said))
+    numbers = frozenset(word for text in said for word in words(text) if word.isdigit())
+    return [
+        fact.omission
+        for fact in sorted(_facts(note, entities), key=lambda fact: (-fact.rank, fact.omission.start))
+        if not any(name <= stems | numbers for name in fact.names)
+    ]
+
+
+def facts(note: Note, entities: Sequence[Entity]) -> list[Omission]:
+    """Return everything that a summary of the note could leave out, in the order of the note."""
+    return sorted((fact.omission for fact in _facts(note, entities)), key=lambda omission: omission.start)
+
+
+def _facts(note: Note, entities: Sequence[Entity]) -> list[_Fact]:
+    """The things of the note, mentions of one thing taken together under the mention that ranks highest."""
+    sections = find_sections(note.text)
+    kept: list[_Fact] = []
+    by_stem: dict[str, list[int]] = {}
+    for fact in sorted(
+        _mentions(note, entities, sections), key=lambda fact: (-fact.rank, fact.omission.start)
+    ):
+        # Only what shares a stem can be the same thing: no comparison of all with all in a long chart.
+        rivals = {place for name in fact.names for stem in name for place in by_stem.get(stem, ())}
+        if any(_is_same(kept[place], fact) for place in rivals):
+            continue
+        for stem in {stem for name in fact.names for stem in name}:
+            by_stem.setdefault(stem, []).append(len(kept))
+        kept.append(fact)
+    return kept
+
+
+def _is_same(one: _Fact, other: _Fact) -> bool:
+    if (one.omission.label == "Result") != (other.omission.label == "Result"):
+        return False
+    return any(a <= b or b <= a for a in one.names for b in other.names)
+
+
+def _mentions(note: Note, entities: Sequence[Entity], sections: Sequence[Section]) -> Iterator[_Fact]:
+    for entity in entities:
+        names = tuple(
+            name
+            for text in (entity.text, entity.expansion or "")
+            if (name := content(text)) and not name <= _GENERAL
+        )
+        label = _label(entity)
+        if label is not None and names:
+            yield _fact(note, entity.start, entity.end, label, entity.assertion, entity.section, names)
+    for result in find_abnormal(note.text):
+        section = section_at(sections, result.start)
+        if section != "discharge_instructions":
+            name = content(result.name) or frozenset(result.name.split())
+            fact = _fact(note, result.start, result.end, "Result", None, section, (name,))
+            yield _Fact(fact.omission, fact.names, fact.rank + 3 * result.is_critical)
+
+
+def _label(entity: Entity) -> str | None:
+    """What the entity counts as; `None` for what is not there, not the patient's, or of no weight."""
+    status = entity.assertion.status if entity.assertion else "present"
+    if entity.section == "family_history":
+        return None
+    if entity.section == "allergies":
+        allergen = entity.label in ("Medication", "Disease", "Symptom") and status != "negated"
+        return "Allergy" if allergen and entity.text.lower() not in _NONE else None
+    if entity.label in ("Disease", "Symptom") and status in REPORTED:
+        return entity.label
+    return "Medication" if entity.label == "Medication" and status in (*REPORTED, "historical") else None
+
+
+def _fact(
+    note: Note,
+    start: int,
+    end: int,
+    label: str,
+    assertion: Assertion | None,
+    section: str | None,
+    names: tuple[frozenset[str], ...],
+) -> _Fact:
+    rank = {"Allergy": 4.0, "Disease": 2.0, "Medication": 1.8, "Result": 1.5, "Symptom": 1.0}[label]
+    rank += 1.0 * (section in _DECISIVE) - 1.0 * (section in _LESSER)
+    return _Fact(Omission(start, end, note.text[start:end], label, assertion, section), names, rank)

@@ -1,0 +1,181 @@
+"""When two phrases mean the same: "HTN" and "high blood pressure", "Lasix 40 mg b.i.d." and "furosemide twice daily".
+
+    content("He has HTN and was SOB.")          {"hypertension", "shortness", "breath"}
+    is_in("CHF", content("known heart failure"))        True
+
+Names are replaced by the one that stands for all (`terms.yaml`, our own list), small words are dropped, and what
+is left is compared by its stems. The stemmer only takes the ends of English plurals and verbs away: "swollen ankles"
+and "swollen ankle" are the same, "hypotension" and "hypertension" never are.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache, lru_cache
+from importlib import resources
+
+__all__ = ["content", "is_in", "plain_words", "stem", "with_plain_words", "without_plain_words", "words"]
+
+_WORD = re.compile(r"[^\W_]+")
+_ENDINGS = (
+    "ations",
+    "ation",
+    "ingly",
+    "edly",
+    "ings",
+    "ing",
+    "ies",
+    "ied",
+    "ness",
+    "ive",
+    "ed",
+    "es",
+    "ly",
+    "s",
+)
+
+_SMALL_WORDS = """
+a about after again all also am an and any are as at be because been before being both but by can could did
+do does doing down during each for from further had has have having he her here hers him his how i if in
+into is it its just let ll me more most my no nor not now of off ok okay on once only or other our ours out
+over own patient patients per please re s said say says she should so some still such t than that the their
+them then there these they this those through to today too um uh under until up upon us ve very was we well
+were what when where which while who whom why will with would yes you your yours reports reported states
+stated notes noted denies denied status post history known prior past current currently presents presented
+shows showed shown
+"""
+SMALL_WORDS = frozenset(_SMALL_WORDS.split())
+"""What says nothing of what is meant; negation and time are compared apart (`clinical.tasks.support`)."""
+
+
+@dataclass
+class _Node:
+    """A word on the way through the names; `name` is set where one ends."""
+
+    next: dict[str, _Node] = field(default_factory=dict)
+    name: str | None = None
+
+
+def words(text: str) -> list[str]:
+    """Return the words of the text in lower case, names replaced by the one that stands for all."""
+    found = [word.lower() for word in _WORD.findall(text)]
+    return [word for piece, _ in _named(found) for word in piece.split()]
+
+
+@lru_cache(maxsize=4096)
+def content(text: str) -> frozenset[str]:
+    """Return the stems of the words that say something; numbers are not among them."""
+    return frozenset(stem(word) for word in words(text) if word not in SMALL_WORDS and not word.isdigit())
+
+
+def is_in(phrase: str, stems: frozenset[str]) -> bool:
+    """Return whether all of what the phrase says is among these stems; a phrase that says nothing is in none."""
+    said = content(phrase)
+    return bool(said) and said <= stems
+
+
+def plain_words(text: str) -> list[tuple[str, str]]:
+    """Return the medical words of a text, as they stand there, with what they are in plain words, each once."""
+    found = list(_WORD.finditer(text))
+    plain = _terms()["plain"]
+    glossed: dict[str, str] = {}
+    place = 0
+    for name, count in _named([word.group().lower() for word in found]):
+        if name in plain:
+            standing = text[found[place].start() : found[place + count - 1].end()]
+            if standing.lower() != plain[name]:
+                glossed.setdefault(standing, plain[name])
+        place += count
+    return list(glossed.items())
+
+
+_PLAIN_MARK = " [in plain words: "
+
+
+def with_plain_words(text: str) -> str:
+    """Return the text with its medical words explained behind it, in square brackets and marked as not the note's."""
+    glossed = plain_words(text)
+    explained = "; ".join(f"{word} = {plain}" for word, plain in glossed)
+    return f"{text}{_PLAIN_MARK}{explained}]" if glossed else text
+
+
+def without_plain_words(text: str) -> str:
+    """Return the text as it was before `with_plain_words`."""
+    return text.partition(_PLAIN_MARK)[0] if text.endswith("]") else text
+
+
+@lru_cache(maxsize=16384)
+def stem(word: str) -> str:
+    """Return the word without the ending of a plural, a verb or an adverb, where four letters stay.
+
+    >>> [stem(word) for word in ("worsening", "worsened", "allergies", "allergy", "status")]
+    ['worsen', 'worsen', 'allerg', 'allerg', 'status']
+    """
+    if word.endswith(("sis", "ses")) and len(word) > 5:
+        return word[:-2]
+    if word.endswith(("ss", "us", "is")):
+        return word
+    if len(word) == 4 and word.endswith("s"):
+        return word[:-1]
+    for ending in _ENDINGS:
+        if word.endswith(ending) and len(word) - len(ending) >= 4:
+            return word[: -len(ending)].rstrip("eiy") or word
+    return word.rstrip("ey") if len(word) > 4 else word
+
+
+def _named(found: Sequence[str]) -> Iterator[tuple[str, int]]:
+    """Yield the words, the longest name at each place replaced by what stands for it, with how many they were."""
+    place = 0
+    while place < len(found):
+        node, name, end = _tree(), None, place
+        for index in range(place, len(found)):
+            following = node.next.get(found[index])
+            if following is None:
+                break
+            node = following
+            if node.name is not None:
+                name, end = node.name, index + 1
+        yield (name, end - place) if name else (found[place], 1)
+        place = max(end, place + 1)
+
+
+@cache
+def _terms() -> Mapping[str, Mapping[str, str]]:
+    import yaml
+
+    text = resources.files("clinical.tasks").joinpath("terms.yaml").read_text(encoding="utf-8")
+    loaded: Mapping[str, Mapping[str, str]] = yaml.load(
+        text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    )
+    return loaded
+
+
+@cache
+def _tree() -> _Node:
+    terms = _terms()
+    tree = _Node()
+    for name, others in terms["same"].items():
+        for phrase in (name, *others):
+            _plant(tree, phrase, name)
+    for name in terms["plain"]:
+        if not _planted(tree, name):
+            _plant(tree, name, name)
+    return tree
+
+
+def _plant(tree: _Node, phrase: str, name: str) -> None:
+    node = tree
+    for word in phrase.split():
+        node = node.next.setdefault(word, _Node())
+    if node.name not in (None, name):
+        raise ValueError(f"terms.yaml: {phrase!r} is both {node.name} and {name}")
+    node.name = name
+
+
+def _planted(tree: _Node, phrase: str) -> bool:
+    node: _Node | None = tree
+    for word in phrase.split():
+        node = node.next.get(word) if node else None
+    return node is not None and node.name is not None
