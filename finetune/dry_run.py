@@ -135,6 +135,7 @@ def tiny_clone(recipe: Recipe, folder: Path) -> Path:
 
     known = config_of(recipe.base)
     tokenizer = tokenizer_of(recipe.base, folder)
+    kv_heads = int(known.get("num_key_value_heads") or known["num_attention_heads"])
     config = AutoConfig.for_model(
         known["model_type"],
         vocab_size=len(tokenizer),
@@ -142,9 +143,7 @@ def tiny_clone(recipe: Recipe, folder: Path) -> Path:
         intermediate_size=2 * HIDDEN,
         num_hidden_layers=LAYERS,
         num_attention_heads=HEADS,
-        num_key_value_heads=max(
-            1, HEADS * int(known.get("num_key_value_heads") or 1) // int(known["num_attention_heads"])
-        ),
+        num_key_value_heads=max(1, HEADS * kv_heads // int(known["num_attention_heads"])),
         head_dim=HIDDEN // HEADS,
         max_position_embeddings=4096,
         tie_word_embeddings=bool(known.get("tie_word_embeddings", False)),

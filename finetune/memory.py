@@ -59,18 +59,17 @@ class Shape:
     @classmethod
     def of(cls, config: Any) -> Shape:
         """Return the shape that a config of `transformers` tells, or the same as a dictionary."""
-        get = (
-            config.get if isinstance(config, dict) else lambda name, other=None: getattr(config, name, other)
-        )
-        heads = int(get("num_attention_heads"))
+        known: dict[str, Any] = config if isinstance(config, dict) else config.to_dict()
+        get = known.get
+        heads = int(known["num_attention_heads"])
         return cls(
-            int(get("hidden_size")),
-            int(get("num_hidden_layers")),
+            int(known["hidden_size"]),
+            int(known["num_hidden_layers"]),
             heads,
             int(get("num_key_value_heads") or heads),
-            int(get("head_dim") or get("hidden_size") // heads),
-            int(get("intermediate_size")),
-            int(get("vocab_size")),
+            int(get("head_dim") or known["hidden_size"] // heads),
+            int(known["intermediate_size"]),
+            int(known["vocab_size"]),
             bool(get("tie_word_embeddings") or False),
         )
 
