@@ -107,9 +107,9 @@ class NerProcessor:
 def _weights_folder(recognizer: Recognizer) -> Path | None:
     """Return the folder of weights that a recognizer stands on, where it has one."""
     if recognizer.system == "mistral":
-        from clinical.models.mistral import find_model
+        from clinical.models.loading import weights_folder
 
-        return find_model(recognizer.model)
+        return weights_folder(recognizer.model)
     folder: Path | None = getattr(recognizer, "folder", None)
     return folder
 

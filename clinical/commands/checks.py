@@ -166,9 +166,10 @@ def _chosen_model(group: str) -> Check:
         chosen = chosen_model()
         if chosen is None:
             return Check(group, name, "note", "none, so the light system is the default")
-        from clinical.models.mistral import find_model
+        from clinical.models.loading import weights_folder
 
-        return Check(group, name, "ok", f"{chosen} ({find_model(chosen)})", is_needed=True)
+        where = weights_folder(chosen) or "a server"
+        return Check(group, name, "ok", f"{chosen} ({where})", is_needed=True)
     except ClinicalError as error:
         fix = f"unset {MODEL_VARIABLE}" if MODEL_VARIABLE in os.environ else "clinical models use --none"
         return Check(group, name, "wrong", str(error), fix, is_needed=True)

@@ -85,7 +85,7 @@ def show(name: str | None) -> None:
 @click.argument("name", required=False)
 @click.option("--none", is_flag=True, help="Go back to no chosen model.")
 def use(name: str | None, none: bool) -> None:
-    """Make a model the default one of the mistral system: a name, a folder or a downloaded hub id.
+    """Make a model the default one of the mistral system: a name, a folder, a downloaded hub id or a URL.
 
     The environment variable CLINICAL_MODEL goes before this setting, --model before both.
 
@@ -100,9 +100,9 @@ def use(name: str | None, none: bool) -> None:
     if none == (name is not None):
         raise UsageError("give the name of a model, or --none to go back; clinical models list shows them")
     if name is not None:
-        from clinical.models.mistral import find_model
+        from clinical.models.loading import weights_folder
 
-        find_model(name)
+        weights_folder(name)
         folder = Path(name).expanduser()
         # A folder is to be found from everywhere, not only from here.
         name = str(folder.resolve()) if folder.is_dir() else name

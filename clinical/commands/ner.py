@@ -42,7 +42,7 @@ FILE_ENDINGS = {".ann", ".conll", ".csv", ".html", ".json", ".jsonl", ".spacy", 
     type=Name("system", systems),
     help="light, mistral or scispacy.  [default: mistral when a model is chosen, else light]",
 )
-@click.option("--model", metavar="M", help="The model of the system: a name, a folder or a hub id.")
+@click.option("--model", metavar="M", help="The model of the system: a name, folder, hub id or URL.")
 @click.option(
     "--scheme", metavar="S", help="The annotation guideline to follow, as bc5cdr.  [default: clinical]"
 )

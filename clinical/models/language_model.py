@@ -35,6 +35,7 @@ from functools import cached_property
 from itertools import pairwise
 from typing import Literal, Protocol
 
+from clinical.documents.annotations import Grounding
 from clinical.models.pieces import split_pieces
 from clinical.prompts.inline_tags import check_label, close_tag, open_tag
 from clinical.prompts.templates import Part
@@ -59,12 +60,15 @@ class TaggedSpan:
 
     `score` is the probability, among the answers that the constraint allows, that a mention of this label
     begins here and ends exactly there, given the answer up to here; `None` when the model does not tell.
+    `grounding` is `decoded` where the answer could not have been otherwise; else it says how the stretch
+    was tied to the source.
     """
 
     start: int
     end: int
     label: str
     score: float | None = None
+    grounding: Grounding = "decoded"
 
 
 @dataclass(frozen=True)
@@ -313,7 +317,10 @@ class Completion:
 class LanguageModel(Protocol):
     """A model that answers prompts; in this process or behind a URL. `name` is printed with every result."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """The name of the model."""
+        ...
 
     def complete(self, requests: Sequence[Request]) -> list[Completion]:
         """Return one answer for each request, in their order."""

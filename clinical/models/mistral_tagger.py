@@ -8,13 +8,13 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from clinical.documents.annotations import Entity
 from clinical.documents.sentences import split_sentences
-from clinical.models import mistral
+from clinical.models import loading, mistral
 from clinical.models.language_model import LanguageModel, Message, Request, TaggedCopy
 from clinical.models.pieces import split_pieces
 from clinical.prompts import examples, templates
@@ -22,6 +22,8 @@ from clinical.prompts.examples import Example
 from clinical.prompts.inline_tags import open_tag
 from clinical.prompts.labels import Label
 from clinical.prompts.templates import Template
+
+_log = logging.getLogger(__name__)
 
 
 def prompt_values(labels: Sequence[Label], text: str, shown: Sequence[Example] = ()) -> dict[str, str]:
@@ -101,31 +103,28 @@ class MistralTagger:
     def load(
         cls, model: str = "clinical-tiny", adapter: str | None = None, prompt: str | None = None
     ) -> MistralTagger:
-        """Return a tagger with a model of this process.
+        """Return a tagger with a model of this process, or behind a URL.
 
-        `adapter` is a folder; without one the model's own adapter for `ner` is taken, if it has one.
-        `prompt` is a template's name or file; without one, that which adapter or model was trained with.
-        Examples are shown to models that were not trained with a template of ours. Raises `UsageError` when
-        something is not there or does not fit.
+        `model` may be the URL of a server. `adapter` is a folder; without one the model's own adapter for
+        `ner` is taken, if it has one. `prompt` is a template's name or file; without one, that which adapter
+        or model was trained with. Examples are shown to models that were not trained with a template of ours.
+        Raises `UsageError` when something is not there or does not fit.
         """
-        folder = mistral.find_model(model)
-        base = mistral.read_card(folder)
-        if adapter is None and base and "ner" in base.adapters:
-            adapter = str(folder / base.adapters["ner"])
-        trained = (mistral.read_card(Path(adapter)) if adapter else None) or base
-        card = trained or mistral.Card()
+        loaded = loading.load(model, "ner", adapter)
+        card = loaded.card or mistral.Card()
         return cls(
-            mistral.load(model, adapter),
+            loaded.model,
             templates.load(prompt or card.prompt),
-            () if trained else examples.load(),
+            () if loaded.card else examples.load(),
             card.chunk_pieces,
         )
 
     def tag(self, texts: Sequence[str], labels: Sequence[Label]) -> list[list[Entity]]:
         """Return the entities of each text, sorted by start; any label with a definition may be asked for.
 
-        Their grounding is `decoded`: an answer that is not the text with tags in it could not have been
-        given. The score is the probability of exactly this span with this label among the allowed answers.
+        Their grounding is `decoded` where an answer that is not the text with tags in it could not have been
+        given; else it says how the span was tied to the text, and what could not be is left out, with a
+        remark. The score is the probability of exactly this span with this label among the allowed answers.
         """
         places = [
             (number, *place) for number, text in enumerate(texts) for place in chunks(text, self.chunk_pieces)
@@ -136,11 +135,13 @@ class MistralTagger:
         ]
         found: list[list[Entity]] = [[] for _ in texts]
         for (number, offset, _), completion in zip(places, self.model.complete(requests), strict=True):
-            if not completion.enforced:
-                raise ValueError(f"{self.model.name} did not hold the constraint")
+            for warning in completion.warnings:
+                _log.warning("%s: %s", self.name, warning)
             for span in completion.spans:
+                if not completion.enforced and span.grounding == "decoded":
+                    raise ValueError(f"{self.model.name} did not hold the constraint")
                 start, end = offset + span.start, offset + span.end
                 found[number].append(
-                    Entity(start, end, texts[number][start:end], span.label, span.score, "decoded")
+                    Entity(start, end, texts[number][start:end], span.label, span.score, span.grounding)
                 )
         return found

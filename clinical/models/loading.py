@@ -1,0 +1,50 @@
+"""Language models by name, for a task: a shipped one, a folder, a downloaded hub id, or the URL of a server.
+
+    loaded = load("clinical-tiny", "summarize")
+    loaded.model.complete([...])
+
+A model or adapter that was trained here has a card (`clinical.json`), which names the adapter for each task
+and the prompt it was trained with.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from clinical.errors import UsageError
+from clinical.models import mistral, server
+from clinical.models.language_model import MeasuringModel
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A model that is ready to answer. `card` is that of the adapter or model, if it was trained here."""
+
+    model: MeasuringModel
+    card: mistral.Card | None = None
+
+
+def load(name: str, task: str, adapter: str | None = None) -> Loaded:
+    """Return the model of this name with an adapter on it: the one given, else the model's own for the task.
+
+    Raises `UsageError` when something is not there or does not fit.
+    """
+    if server.is_address(name):
+        if adapter:
+            raise UsageError(f"an adapter is the server's to load; name it as a model: {name}#name")
+        return Loaded(server.connect(name))
+    folder = mistral.find_model(name)
+    base = mistral.read_card(folder)
+    if adapter is None and base and task in base.adapters:
+        adapter = str(folder / base.adapters[task])
+    trained = mistral.read_card(Path(adapter)) if adapter else None
+    return Loaded(mistral.load(name, adapter), trained or base)
+
+
+def weights_folder(name: str) -> Path | None:
+    """Return the folder of a model's weights, `None` when it is behind a URL. Raises `UsageError` if there is none."""
+    if server.is_address(name):
+        server.split_address(name)
+        return None
+    return mistral.find_model(name)
