@@ -60,15 +60,21 @@ class Snapshot:
         ]
 
     def lexical(
-        self, words: Sequence[Sequence[int]], limit: int, allowed: Sequence[NDArray[np.bool_]] | None = None
+        self,
+        words: Sequence[tuple[Sequence[int], float]],
+        limit: int,
+        allowed: Sequence[NDArray[np.bool_]] | None = None,
     ) -> list[tuple[int, float]]:
-        """Return the best passages by BM25 with their scores. A word of several stems stands where all of them do."""
+        """Return the best passages by BM25 with their scores. A word of several stems stands where all of them do.
+
+        With each word comes how much it counts.
+        """
         scores = np.zeros(self.ends[-1], np.float32)
-        for stems in words:
+        for stems, share in words:
             found = [self._holding(place, stems) for place in range(len(self.parts))]
             number = sum(len(rows) for rows, _ in found)
             weight = math.log((self.count - number + 0.5) / (number + 0.5)) if number else 0.0
-            weight = max(weight, LEAST_WEIGHT) * (K1 + 1)
+            weight = share * max(weight, LEAST_WEIGHT) * (K1 + 1)
             for place, (rows, counts) in enumerate(found):
                 frequency = counts.astype(np.float32)
                 scores[self.ends[place] + rows] += weight * frequency / (frequency + self._norms[place][rows])
@@ -99,6 +105,19 @@ class Snapshot:
             here = ids[rows] == wanted if len(ids) else np.zeros(len(wanted), bool)
             found |= zip(wanted[here].tolist(), scores[self.ends[place] + rows[here]].tolist(), strict=True)
         return found
+
+    def vectors_of(self, passages: Sequence[int]) -> NDArray[np.float32]:
+        """Return the vectors of these passages, each of length one; those not here are left out."""
+        wanted = np.asarray(passages, np.int64)
+        found = []
+        for part in self.parts:
+            ids = part.segment.passages
+            rows = np.minimum(np.searchsorted(ids, wanted), max(len(ids) - 1, 0))
+            here = ids[rows] == wanted if len(ids) else np.zeros(len(wanted), bool)
+            found.append(part.segment.columns[:, rows[here]].T.astype(np.float32))
+        vectors = np.concatenate(found) if found else np.zeros((0, 0), np.float32)
+        lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+        return vectors / np.maximum(lengths, 1e-9)
 
     def _holding(self, place: int, stems: Sequence[int]) -> tuple[NDArray[np.int32], NDArray[np.uint16]]:
         """Return the rows of a segment that have all of the stems, and how often: as often as the rarest."""

@@ -228,18 +228,21 @@ class Store:
     # --- ranking ---
 
     def lexical(
-        self, query: str | Sequence[str], limit: int, filter: Filter = EVERYTHING
+        self, query: str | Sequence[str] | Mapping[str, float], limit: int, filter: Filter = EVERYTHING
     ) -> list[tuple[int, float]]:
         """Return the passages that share words with the query, by BM25, the best first.
 
-        In place of the query, the words of it that are to be looked for; one with a blank in it is a phrase.
+        In place of the query, the words of it that are to be looked for, with how much each counts when they
+        do not count alike; one with a blank in it is a phrase.
 
         Robertson, Zaragoza. The probabilistic relevance framework: BM25 and beyond. 2009.
         """
-        words = words_of(query) if isinstance(query, str) else query
-        stems = [self._known_stems(found) for found in stems_of(words) if found]
+        words = words_of(query) if isinstance(query, str) else list(query)
+        counting = query.values() if isinstance(query, Mapping) else [1.0] * len(words)
+        stems = [self._known_stems(found) if found else [] for found in stems_of(words)]
+        wanted = [(ids, weight) for ids, weight in zip(stems, counting, strict=True) if ids]
         snapshot = self._snapshot()
-        return snapshot.lexical([ids for ids in stems if ids], limit, self._allowed(snapshot, filter))
+        return snapshot.lexical(wanted, limit, self._allowed(snapshot, filter))
 
     def nearest(
         self, vector: NDArray[np.float32], limit: int, filter: Filter = EVERYTHING
@@ -251,6 +254,10 @@ class Store:
     def cosines_of(self, vector: NDArray[np.float32], passages: Sequence[int]) -> dict[int, float]:
         """Return how near each of these passages is to the vector, from -1 to 1."""
         return self._snapshot().cosines_of(vector, passages)
+
+    def vectors_of(self, passages: Sequence[int]) -> NDArray[np.float32]:
+        """Return the vectors of those of the passages that are in the index, each of length one, in a row each."""
+        return self._snapshot().vectors_of(passages)
 
     def undated(self, filter: Filter) -> int:
         """Return how many documents a filter by time leaves out only because they have no date."""

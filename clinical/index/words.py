@@ -7,6 +7,7 @@ import sqlite3
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import closing
+from dataclasses import dataclass
 
 TOKENIZER = "porter unicode61 remove_diacritics 2"
 """How words are told apart and compared: without accents and case, by their stems (Porter 1980)."""
@@ -23,17 +24,39 @@ they this to up us was we were what when where which while who whom why will wit
 _COMMON = frozenset(_COMMON_WORDS.split())
 
 
+@dataclass(frozen=True, slots=True)
+class PlacedWord:
+    """A word of a query as written, the character at which it begins, and how many words stand before it."""
+
+    text: str
+    start: int
+    index: int
+
+
+def words_in(query: str) -> list[PlacedWord]:
+    """Return every word of the query that is not a common one, in order; those too when there are no others."""
+    found = [
+        PlacedWord(word.group(), word.start(), index)
+        for index, word in enumerate(_WORD.finditer(query))
+        if word.group().strip("_")
+    ]
+    shouts = query.isupper()
+    return [word for word in found if not _is_common(word.text, shouts)] or found
+
+
 def words_of(query: str) -> list[str]:
     """Return the words to look for, each once, in their order; common words only when there are no others."""
-    found = [word for word in _WORD.findall(query) if word.strip("_")]
-    counts = Counter([word.lower() for word in found if not _is_common(word, query)] or map(str.lower, found))
+    counts = Counter(word.text.lower() for word in words_in(query))
     kept = {word for word, _ in counts.most_common(MAX_WORDS)}
     return [word for word in counts if word in kept]
 
 
-def _is_common(word: str, query: str) -> bool:
-    """Return whether a word says nothing. Of capitals it does: ALL is a leukaemia, US an ultrasound."""
-    stands_out = len(word) > 1 and word.isupper() and not query.isupper()
+def _is_common(word: str, shouts: bool) -> bool:
+    """Return whether a word says nothing. Of capitals it does: ALL is a leukaemia, US an ultrasound.
+
+    In a query that `shouts`, all in capitals, they tell nothing.
+    """
+    stands_out = len(word) > 1 and word.isupper() and not shouts
     return word.lower() in _COMMON and not stands_out
 
 

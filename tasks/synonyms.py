@@ -1,0 +1,167 @@
+"""Other names for what a query asks for: "MI" is looked for as "myocardial infarction" and "heart attack" too.
+
+    expand("MI or MS in the family")
+    names      MI: myocardial infarction, heart attack
+    unclear    MS: multiple sclerosis, mitral stenosis, morphine sulfate
+
+The names are our own list, `synonyms.yaml`. The longest name at a place counts: "heart attack" is no heart.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from importlib import resources
+
+import yaml
+
+__all__ = ["Expanded", "Name", "Unclear", "expand"]
+
+MOST_NAMES = 8
+"""So many other names are looked for at most."""
+
+_WORD = re.compile(r"\w+(?:['’]\w+)?")
+
+
+@dataclass(frozen=True, slots=True)
+class Name:
+    """A name as the query has it, at `[start, end)` of it, and the other names for the same thing."""
+
+    start: int
+    end: int
+    text: str
+    others: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Unclear:
+    """A short form of the query that has several meanings, of which nothing in the query favours one."""
+
+    text: str
+    meanings: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Expanded:
+    """What was found in a query."""
+
+    names: tuple[Name, ...] = ()
+    unclear: tuple[Unclear, ...] = ()
+
+
+@dataclass(slots=True)
+class _Node:
+    """A word on the way through the names; `others` is set where a name ends."""
+
+    next: dict[str, _Node] = field(default_factory=dict)
+    others: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Names:
+    """What `synonyms.yaml` says: the names as a tree of words, and the short forms that need care."""
+
+    tree: _Node
+    capitals: Mapping[str, tuple[str, ...]]
+    unclear: Mapping[str, Mapping[str, frozenset[str]]]
+
+
+def expand(query: str) -> Expanded:
+    """Return the names in the query that have others, and the short forms that cannot be told."""
+    known = _names()
+    words = list(_WORD.finditer(query))
+    plain = [_plain(word.group()) for word in words]
+    shouts = query.isupper() and len(words) > 1
+    names: list[Name] = []
+    unclear: list[Unclear] = []
+    place = 0
+    while place < len(words):
+        text, end, others = words[place].group(), place + 1, tuple[str, ...]()
+        if text in known.capitals and not shouts:
+            others = known.capitals[text]
+        elif meanings := known.unclear.get(text.upper()):
+            others = _meant(meanings, {*plain[:place], *plain[place + 1 :]}, known)
+            # In small letters it may be anything: "ms" stands before a name, "as" is a word.
+            if not others and text.isupper() and not shouts:
+                unclear.append(Unclear(text, tuple(meanings)))
+        else:
+            end, others = _longest(known.tree, plain, place)
+        if others:
+            start, stop = words[place].start(), words[end - 1].end()
+            names.append(Name(start, stop, query[start:stop], others))
+        place = end
+    return Expanded(tuple(names), tuple(unclear))
+
+
+def _meant(meanings: Mapping[str, frozenset[str]], beside: set[str], known: _Names) -> tuple[str, ...]:
+    """Return the names of the one meaning that words beside it speak for."""
+    spoken_for = [meaning for meaning, signs in meanings.items() if signs & beside]
+    if len(spoken_for) != 1:
+        return ()
+    return _with_others(known.tree, spoken_for[0])
+
+
+def _longest(tree: _Node, words: Sequence[str], place: int) -> tuple[int, tuple[str, ...]]:
+    """Return where the longest name that begins at this word ends, and its others; without one, the next word."""
+    node, found = tree, (place + 1, tuple[str, ...]())
+    for end in range(place, len(words)):
+        following = node.next.get(words[end])
+        if following is None:
+            break
+        node = following
+        if node.others:
+            found = (end + 1, node.others)
+    return found
+
+
+def _words(name: str) -> list[str]:
+    return [_plain(word) for word in _WORD.findall(name)]
+
+
+def _plain(word: str) -> str:
+    """Return a word in small letters, without the "s" of a plural or genitive.
+
+    >>> [_plain(word) for word in ("Clots", "Alzheimer's", "pus", "diagnosis", "ASS")]
+    ['clot', 'alzheimer', 'pus', 'diagnosis', 'ass']
+    """
+    small = re.sub(r"['’]s$", "", word.lower())
+    return small[:-1] if len(small) > 3 and small.endswith("s") and small[-2] not in "sui" else small
+
+
+# --- the list ---
+
+
+@cache
+def _names() -> _Names:
+    text = resources.files("clinical.tasks").joinpath("synonyms.yaml").read_text(encoding="utf-8")
+    # The parser in C takes a tenth of the time, where PyYAML has it.
+    listed = yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    tree = _Node()
+    for group in listed["same"]:
+        for name in group:
+            _plant(tree, name, group)
+    for name, others in listed["narrower"].items():
+        _plant(tree, name, others)
+    capitals = {short: _with_others(tree, long) for short, long in listed["capitals"].items()}
+    unclear = {
+        short: {meaning: frozenset(map(_plain, signs)) for meaning, signs in meanings.items()}
+        for short, meanings in listed["unclear"].items()
+    }
+    return _Names(tree, capitals, unclear)
+
+
+def _with_others(tree: _Node, name: str) -> tuple[str, ...]:
+    words = _words(name)
+    end, others = _longest(tree, words, 0)
+    return (name, *(others if end == len(words) else ()))[:MOST_NAMES]
+
+
+def _plant(tree: _Node, name: str, others: Iterable[str]) -> None:
+    """Add a name; one that is in two groups has the others of both."""
+    node, own = tree, _words(name)
+    for word in own:
+        node = node.next.setdefault(word, _Node())
+    others = (other for other in others if _words(other) != own)
+    node.others = tuple(dict.fromkeys((*node.others, *others)))[:MOST_NAMES]
