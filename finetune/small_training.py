@@ -1,0 +1,382 @@
+"""Trains a small Mistral on a packed file, in pieces that end when their minutes do and go on where they ended.
+
+    python -m clinical.finetune.small_training --data build/mini --out build/run --size 8x320 --minutes 8.5
+    python -m clinical.finetune.small_training --data build/mini --out build/run --minutes 8.5 --resume
+
+Needs torch, numpy and safetensors, no more (transformers writes the model when the run is complete). Muon for the
+matrices and AdamW for the rest (Jordan et al. 2024), constant rate and then linear decay, and the moving average of
+the weights as the result. On a GPU it computes in bfloat16 and compiled. On a CPU, a run in pieces ends with the very
+weights of a run in one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from clinical.finetune.exercises import POOL, Batch, Mixture, batches
+from clinical.finetune.network import SIZES, Network, Size, described, size_of
+from clinical.finetune.packed import Packed
+
+CHECKPOINT = "checkpoint.pt"
+EMBEDDING = "model.embed_tokens.weight"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One run. `text_until` is the share of it that reads mostly text; the rest is mostly exercises.
+
+    `copy_weight` is the weight of the plain loss on the answers of `ner`, which is taken on `copy_share` of the rows.
+    """
+
+    tokens: int = 400_000_000
+    batch_tokens: int = 32_768
+    text_until: float = 0.55
+    text_before: float = 0.7
+    text_after: float = 0.15
+    text_length: int = 256
+    tasks: float = 0.12
+    muon_lr: float = 0.02
+    adam_lr: float = 3e-3
+    weight_decay: float = 0.3
+    warmup: float = 0.01
+    decay: float = 0.6
+    last_rate: float = 0.02
+    copy_weight: float = 0.1
+    copy_share: float = 0.5
+    average: float = 0.999
+    seed: int = 0
+    layers: dict[str, float] = field(default_factory=lambda: dict(Mixture().layers))
+
+    @property
+    def pools(self) -> int:
+        """How many pools of batches the run has."""
+        return max(1, round(self.tokens / self.batch_tokens / POOL))
+
+    @property
+    def steps(self) -> int:
+        """How many steps the run has."""
+        return self.pools * POOL
+
+    def stages(self, with_tasks: bool) -> list[tuple[float, Mixture]]:
+        """Return the mixtures and the shares of the run until which they hold."""
+        tasks = self.tasks if with_tasks else 0.0
+        late = Mixture(self.layers, self.text_after, tasks, self.text_length)
+        early = replace(late, text=self.text_before, tasks=min(tasks, 0.05))
+        return [(self.text_until, early), (2.0, late)]
+
+    def rate(self, step: int) -> float:
+        """Return the share of the full learning rate at this step."""
+        warmup = max(1, round(self.warmup * self.steps))
+        if step < warmup:
+            return (step + 1) / warmup
+        return min(1.0, max(self.last_rate, (self.steps - step) / max(1.0, self.decay * self.steps)))
+
+
+class Trainer:
+    """Model, optimizers and average, as they stand after `step` steps."""
+
+    def __init__(
+        self, plan: Plan, size: Size, packed: Packed, device: str, compiled: bool, bfloat16: bool
+    ) -> None:
+        self.plan, self.size, self.packed, self.device = plan, size, packed, device
+        self.step = 0
+        self.network = Network(size, plan.seed).to(device)
+        self._forward = torch.compile(self.network, dynamic=True) if compiled else self.network
+        self._autocast = (lambda: torch.autocast(device, torch.bfloat16)) if bfloat16 else nullcontext
+        self._optimizers = self._made_optimizers()
+        self._average = [p.detach().clone() for p in self.network.parameters()]
+        columns = [*packed.opening, *packed.closing]
+        self._tags = torch.tensor(columns, device=device)
+
+    def _made_optimizers(self) -> list[torch.optim.Optimizer]:
+        named = list(self.network.named_parameters())
+        matrices = [p for name, p in named if p.ndim == 2 and "embed" not in name]
+        rest = [p for name, p in named if p.ndim != 2 or "embed" in name]
+        plan = self.plan
+        return [
+            torch.optim.Muon(matrices, lr=plan.muon_lr, weight_decay=plan.weight_decay),
+            torch.optim.AdamW(
+                rest, lr=plan.adam_lr, betas=(0.9, 0.95), weight_decay=0.01, fused=self.device == "cuda"
+            ),
+        ]
+
+    def start_from(self, folder: Path) -> None:
+        """Take over the weights of a model folder of `transformers`."""
+        from safetensors.torch import load_file
+
+        weights = load_file(folder / "model.safetensors")
+        self.network.load_state_dict({name: weight.float() for name, weight in weights.items()})
+        self._average = [p.detach().clone() for p in self.network.parameters()]
+
+    def losses(self, batch: Batch) -> dict[str, torch.Tensor]:
+        """Return the losses of a batch by name, in nats: `text`, `task`, or `ner` and `copy`."""
+        with self._autocast():
+            states = self._forward(self._tensor(batch.ids)).flatten(0, 1)
+            if batch.kind != "ner":
+                return {batch.kind: self._plain(states, batch, batch.predict)}
+            found = {"ner": self._decisions(states, batch)}
+            share = batch.predict[: round(len(batch.predict) * self.plan.copy_share)]
+            if self.plan.copy_weight and len(share):
+                found["copy"] = self._plain(states, batch, share)
+            return found
+
+    def _plain(self, states: torch.Tensor, batch: Batch, predict: np.ndarray[Any, Any]) -> torch.Tensor:
+        places = self._tensor(predict)
+        logits = states[places - 1] @ self.network.embedding.T
+        return functional.cross_entropy(logits.float(), self._tensor(batch.ids).flatten()[places].long())
+
+    def _decisions(self, states: torch.Tensor, batch: Batch) -> torch.Tensor:
+        """Return the mean cross-entropy of the decisions, each among its options."""
+        at = states[self._tensor(batch.places) - 1]
+        embedding = self.network.embedding
+        copy = (at * embedding[self._tensor(batch.copies)]).sum(-1, keepdim=True)
+        scores = torch.cat((copy, at @ embedding[self._tags].T), -1).float()
+        options = self.options(batch)
+        log = scores.masked_fill(~options, float("-inf")).log_softmax(-1)
+        decision, column = self._tensor(batch.wanted_at).long().T
+        return -(self._tensor(batch.wanted) * log[decision, column]).sum() / len(batch.places)
+
+    def options(self, batch: Batch) -> torch.Tensor:
+        """Return whether each decision has each column as an option: going on, opening a label, closing one."""
+        states = self._tensor(batch.states)
+        asked = self._tensor(batch.asked)[self._tensor(batch.rows)]
+        outside = states < 0
+        inside = torch.arange(asked.shape[1], device=self.device) == states[:, None]
+        return torch.cat((torch.ones_like(outside)[:, None], asked & outside[:, None], inside), -1)
+
+    def _tensor(self, array: np.ndarray[Any, Any]) -> torch.Tensor:
+        return torch.from_numpy(array).to(self.device, non_blocking=True)
+
+    def learn(self, batch: Batch) -> dict[str, torch.Tensor]:
+        """Take one step and return its losses."""
+        rate = self.plan.rate(self.step)
+        for optimizer in self._optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = group.setdefault("full_lr", group["lr"]) * rate
+        losses = self.losses(batch)
+        total = sum(
+            (loss * (self.plan.copy_weight if name == "copy" else 1.0) for name, loss in losses.items()),
+            start=torch.zeros((), device=self.device),
+        )
+        total.backward()
+        torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
+        for optimizer in self._optimizers:
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+        self.step += 1
+        # Early averages forget the start.
+        decay = min(self.plan.average, self.step / (self.step + 9))
+        with torch.no_grad():
+            torch._foreach_lerp_(self._average, list(self.network.parameters()), 1 - decay)
+        return {name: loss.detach() for name, loss in losses.items()}
+
+    def save(self, path: Path) -> None:
+        """Write everything needed to go on, at once or not at all."""
+        state = {
+            "step": self.step,
+            "network": self.network.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in self._optimizers],
+            "average": self._average,
+        }
+        partial = path.with_suffix(".partial")
+        torch.save(state, partial)
+        partial.replace(path)
+
+    def load(self, path: Path) -> None:
+        """Go on from what `save` wrote."""
+        state = torch.load(path, map_location=self.device, weights_only=True)
+        self.step = state["step"]
+        self.network.load_state_dict(state["network"])
+        for optimizer, held in zip(self._optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(held)
+        self._average = state["average"]
+
+    def averaged(self) -> dict[str, torch.Tensor]:
+        """Return the averaged weights by name."""
+        names = [name for name, _ in self.network.named_parameters()]
+        return {name: weight.cpu().contiguous() for name, weight in zip(names, self._average, strict=True)}
+
+    @torch.no_grad()
+    def bits_per_byte(self, length: int = 256, rows: int = 32) -> float:
+        """Return what the averaged model needs for held-out text, in bits for each byte of UTF-8."""
+        ids = self.packed.arrays["held_out"].astype(np.int64)
+        kept = [p.detach().clone() for p in self.network.parameters()]
+        self._put(self._average)
+        nats = 0.0
+        with self._autocast():
+            for start in range(0, len(ids), rows * length):
+                part = ids[start : start + rows * length + 1]
+                for stretch in _stretches(part, length):
+                    given = self._tensor(stretch[:, :-1])
+                    logits = self.network(given) @ self.network.embedding.T
+                    wanted = self._tensor(stretch[:, 1:])
+                    nats += functional.cross_entropy(
+                        logits.float().flatten(0, 1), wanted.flatten(), reduction="sum"
+                    ).item()
+        self._put(kept)
+        return nats / math.log(2) / float(self.packed.header["held_out_bytes"])
+
+    @torch.no_grad()
+    def _put(self, weights: Sequence[torch.Tensor]) -> None:
+        for parameter, weight in zip(self.network.parameters(), weights, strict=True):
+            parameter.copy_(weight)
+
+
+def _stretches(ids: np.ndarray[Any, Any], length: int) -> Iterator[np.ndarray[Any, Any]]:
+    """Yield the ids in rows of `length` and one more, the last row apart."""
+    whole = (len(ids) - 1) // length
+    if whole:
+        yield np.stack([ids[row * length : (row + 1) * length + 1] for row in range(whole)])
+    if len(ids) - 1 > whole * length:
+        yield ids[None, whole * length :]
+
+
+def batches_of(data: Path, packed: Packed, plan: Plan, first: int, workers: int = 0) -> Iterator[Batch]:
+    """Yield the batches of a run from step `first` on."""
+    stages = plan.stages(with_tasks=len(packed.arrays["rows.start"]) > 0)
+    steps = range(first, plan.steps)
+    return batches(data / "data.safetensors", plan.batch_tokens, plan.seed, stages, steps, workers)
+
+
+def train(
+    trainer: Trainer, stream: Iterator[Batch], out: Path, minutes: float | None, save_every: float = 4.0
+) -> bool:
+    """Train until the run is complete or the minutes are over; return whether it is complete."""
+    began = saved = time.monotonic()
+    tokens = 0
+    shown: dict[str, list[torch.Tensor]] = {}
+    for batch in stream:
+        for name, loss in trainer.learn(batch).items():
+            shown.setdefault(name, []).append(loss)
+        tokens += batch.tokens
+        now = time.monotonic()
+        if trainer.step % 50 == 0 or trainer.step == trainer.plan.steps:
+            _log(out, trainer, shown, tokens, now - began)
+            shown = {}
+        if minutes is not None and now - began > 60 * minutes:
+            break
+        if now - saved > 60 * save_every:
+            trainer.save(out / CHECKPOINT)
+            saved = now
+    trainer.save(out / CHECKPOINT)
+    return trainer.step >= trainer.plan.steps
+
+
+def _log(
+    out: Path, trainer: Trainer, shown: dict[str, list[torch.Tensor]], tokens: int, seconds: float
+) -> None:
+    line = {
+        "step": trainer.step,
+        "steps": trainer.plan.steps,
+        "tokens_per_second": round(tokens / seconds),
+        "seconds": round(seconds),
+        "core_seconds": round(time.process_time()),
+        "loss": {name: round(float(torch.stack(found).mean()), 4) for name, found in sorted(shown.items())},
+    }
+    with (out / "log.jsonl").open("a", encoding="utf-8") as file:
+        file.write(json.dumps(line) + "\n")
+    print(line, flush=True)
+
+
+def write_model(trainer: Trainer, data: Path, out: Path) -> None:
+    """Write the averaged weights as a model folder of `transformers`: half precision, in files of at most 15 MB."""
+    from transformers import MistralConfig, MistralForCausalLM
+
+    model = MistralForCausalLM(MistralConfig(**trainer.size.config(trainer.packed.control)))
+    model.load_state_dict({**trainer.averaged(), "lm_head.weight": trainer.averaged()[EMBEDDING]})
+    model.half().save_pretrained(out, max_shard_size="15MB")
+    for path in out.glob("*.safetensors"):
+        path.chmod(0o644)  # safetensors writes files that only their owner can read
+    for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
+        if (data / name).is_file():
+            shutil.copy(data / name, out / name)
+    card = {"prompt": "ner.short.v1", "chunk_pieces": 96, "labels": list(trainer.packed.labels)}
+    (out / "clinical.json").write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
+
+
+def main() -> None:
+    """Read the command line and train."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", type=Path, required=True, help="folder of clinical.finetune.prepare")
+    parser.add_argument(
+        "--out", type=Path, required=True, help="folder for the run; the model is in OUT/model"
+    )
+    parser.add_argument("--size", choices=SIZES, default="8x320")
+    parser.add_argument("--start", type=Path, help="a model folder to begin with, instead of nothing")
+    parser.add_argument("--set", nargs="*", default=[], metavar="NAME=VALUE", help="other values of the plan")
+    parser.add_argument("--tokens", type=float, help="tokens of the whole run")
+    parser.add_argument("--minutes", type=float, help="stop after so many minutes, to go on with --resume")
+    parser.add_argument("--resume", action="store_true", help="go on with the run in OUT")
+    parser.add_argument("--workers", type=int, default=0, help="processes that make batches")
+    parser.add_argument("--compile", action=argparse.BooleanOptionalAction, default=torch.cuda.is_available())
+    parser.add_argument("--bf16", action=argparse.BooleanOptionalAction, default=torch.cuda.is_available())
+    parser.add_argument("--threads", type=int, default=1)
+    given = parser.parse_args()
+    torch.set_num_threads(given.threads)
+    packed = Packed.open(given.data / "data.safetensors")
+    if given.resume:
+        held = json.loads((given.out / "run.json").read_text(encoding="utf-8"))
+        plan, size = Plan(**held["plan"]), Size(**held["size"])
+    else:
+        plan = changed(Plan(), given.set)
+        if given.tokens:
+            plan = replace(plan, tokens=int(given.tokens))
+        size = SIZES[given.size]
+        if given.start:
+            size = size_of(json.loads((given.start / "config.json").read_text(encoding="utf-8")))
+    given.out.mkdir(parents=True, exist_ok=True)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    torch.set_float32_matmul_precision("high")
+    trainer = Trainer(plan, size, packed, device, given.compile, given.bf16)
+    if given.resume:
+        trainer.load(given.out / CHECKPOINT)
+    else:
+        if given.start:
+            trainer.start_from(given.start)
+        record = {"plan": asdict(plan), "size": described(size), "start": given.start and given.start.name}
+        (given.out / "run.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    parameters = sum(p.numel() for p in trainer.network.parameters())
+    print(f"{parameters} parameters, step {trainer.step} of {plan.steps}, on {device}", flush=True)
+    stream = batches_of(given.data, packed, plan, trainer.step, given.workers)
+    complete = train(trainer, stream, given.out, given.minutes)
+    bits = trainer.bits_per_byte()
+    print(f"step {trainer.step} of {plan.steps}, {bits:.4f} bits per byte of held-out text", flush=True)
+    write_model(trainer, given.data, given.out / "model")
+    if not complete:
+        print("not complete: go on with --resume", flush=True)
+    if given.workers:
+        os._exit(0)  # workers that still make batches need not be waited for
+
+
+def changed(plan: Plan, settings: Sequence[str]) -> Plan:
+    """Return the plan with `name=value` settings; `layers.NAME=value` sets the share of a layer."""
+    for setting in settings:
+        name, _, value = setting.partition("=")
+        if name.startswith("layers."):
+            plan = replace(plan, layers={**plan.layers, name.removeprefix("layers."): float(value)})
+        elif name in asdict(plan):
+            kind = type(getattr(plan, name))
+            plan = replace(plan, **{name: kind(float(value))})
+        else:
+            raise SystemExit(f"no setting {name!r}; there are: {', '.join(asdict(plan))}")
+    return plan
+
+
+if __name__ == "__main__":
+    main()

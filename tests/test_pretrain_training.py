@@ -1,0 +1,252 @@
+"""Training of the small Mistral: the network, its losses, and pieces that add up to one run."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from clinical.finetune.exercises import Exercises, Mixture, collate, row
+from clinical.finetune.packed import Packed
+from clinical.finetune.prepare import Marked, Packer
+from clinical.finetune.tokenizer import CONTROL_TOKENS, train_tokenizer
+from clinical.models.chat import V3
+from clinical.models.text_tokens import TextTokens
+from clinical.prompts.labels import clinical_labels
+
+NOTES = [
+    ("No fever. Given aspirin 81mg daily.", [(3, 8, "Symptom"), (16, 23, "Medication"), (24, 28, "Dosage")]),
+    ("Asthma since 1990.\nOn salbutamol.", [(0, 6, "Disease"), (22, 32, "Medication")]),
+]
+LABELS = ["Disease", "Dosage", "Medication", "Symptom"]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder such as `prepare` writes."""
+    from clinical.documents.sentences import split_sentences
+
+    folder = tmp_path_factory.mktemp("data")
+    texts = [text for text, _ in NOTES]
+    tokenizer = train_tokenizer(texts * 3, [label.name for label in clinical_labels()], 420)
+    tokenizer.save_pretrained(folder)
+    tokens = TextTokens(tokenizer, V3)
+    packer = Packer(tokens)
+    for text, spans in NOTES:
+        packer.add(Marked(text, list(split_sentences(text)), {"maccrobat": spans}))
+    control = {name: tokens.control(name) for name in CONTROL_TOKENS} | {"newline": tokens.piece("\n")[0]}
+    packed = packer.pack(control, {"maccrobat": LABELS})
+    packed.add_task_rows([("ask", [5, 9, 11, 7], 2), ("search", [5, 9, 30], 1)])
+    packed.add_held_out(tokens, ["Fever and asthma.", "On aspirin."])
+    packed.save(folder / "data.safetensors")
+    return folder
+
+
+@pytest.fixture
+def packed(data: Path) -> Packed:
+    return Packed.open(data / "data.safetensors")
+
+
+def trainer_of(packed: Packed, plan: Any = None) -> Any:
+    from clinical.finetune.network import SIZES
+    from clinical.finetune.small_training import Plan, Trainer
+
+    return Trainer(plan or Plan(tokens=64 * 200, batch_tokens=200), SIZES["toy"], packed, "cpu", False, False)
+
+
+def test_the_network_is_a_mistral(packed: Packed) -> None:
+    import torch
+    from transformers import MistralConfig, MistralForCausalLM
+
+    from clinical.finetune.network import SIZES, Network, size_of
+
+    network = Network(SIZES["toy"], seed=3)
+    for parameter in network.parameters():  # zeros would hide what they multiply
+        torch.nn.init.normal_(parameter, std=0.3)
+    config = MistralConfig(**SIZES["toy"].config(packed.control))
+    assert size_of(config.to_dict()) == SIZES["toy"]
+    model = MistralForCausalLM(config)
+    model.load_state_dict({**network.state_dict(), "lm_head.weight": network.embedding})
+    ids = torch.randint(0, 600, (3, 50), generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        assert torch.allclose(network(ids) @ network.embedding.T, model(ids).logits, atol=1e-5)
+
+
+def test_the_loss_is_that_of_fine_tuning(packed: Packed) -> None:
+    """The decisions of `clinical.finetune.mistral_ner`, computed another way."""
+    import torch
+
+    from clinical.finetune.mistral_ner import decision_loss
+    from clinical.finetune.mistral_rows import Row
+
+    trainer = trainer_of(packed)
+    for parameter in trainer.network.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    asked = [packed.labels.index(name) for name in LABELS]
+    layer = packed.layers["maccrobat"]
+    rows = [
+        row(packed, packed.exercise(layer, [int(number)], frozenset(asked)), asked)
+        for number in layer.sentences
+    ]
+
+    def as_fine_tuned(one: Any) -> Row:
+        options = [[token] for token in one.ids[one.answer :]]
+        for decision in one.decisions:
+            tags = (
+                [packed.opening[a] for a in asked] if decision.state < 0 else [packed.closing[decision.state]]
+            )
+            options[decision.place - one.answer] = [decision.copy, *tags]
+        return Row(one.ids, one.answer, options)
+
+    class Model:
+        def get_decoder(self) -> Any:
+            class Out:
+                def __init__(self, states: Any) -> None:
+                    self.last_hidden_state = states
+
+            return lambda input_ids: Out(trainer.network(input_ids))
+
+        def get_output_embeddings(self) -> Any:
+            return lambda states: states @ trainer.network.embedding.T
+
+    expected = decision_loss(Model(), [as_fine_tuned(one) for one in rows], 0.0)
+    assert trainer.losses(collate(packed, "ner", rows))["ner"].item() == pytest.approx(
+        expected.item(), rel=1e-4
+    )
+
+
+def test_each_decision_has_its_options(packed: Packed) -> None:
+    trainer = trainer_of(packed)
+    asked = [packed.labels.index(name) for name in ("Symptom", "Disease")]
+    layer = packed.layers["maccrobat"]
+    rows = [
+        row(packed, packed.exercise(layer, [int(number)], frozenset(asked)), asked)
+        for number in layer.sentences
+    ]
+    batch = collate(packed, "ner", rows)
+    tags = [*packed.opening, *packed.closing]
+    offered = [
+        {tags[column - 1] for column in np.flatnonzero(options) if column}
+        for options in trainer.options(batch).numpy()
+    ]
+    assert offered == [
+        {packed.opening[label] for label in asked} if decision.state < 0 else {packed.closing[decision.state]}
+        for one in rows
+        for decision in one.decisions
+    ]
+
+
+def test_pieces_add_up_to_the_run_bit_for_bit(data: Path, packed: Packed, tmp_path: Path) -> None:
+    import torch
+
+    from clinical.finetune.small_training import CHECKPOINT, Plan, batches_of, train
+
+    torch.set_num_threads(1)
+    plan = Plan(tokens=32 * 200, batch_tokens=200, text_until=0.4, text_before=0.6, text_length=16)
+    assert plan.steps == 32
+
+    whole = trainer_of(packed, plan)
+    (tmp_path / "whole").mkdir()
+    assert train(whole, batches_of(data, packed, plan, 0, 0), tmp_path / "whole", None)
+
+    out = tmp_path / "pieces"
+    out.mkdir()
+    first = trainer_of(packed, plan)
+    stream = batches_of(data, packed, plan, 0, 0)
+    for _ in range(5):
+        first.learn(next(stream))
+    assert not train(first, stream, out, minutes=0.0)
+    assert first.step == 6
+    second = trainer_of(packed, plan)
+    second.load(out / CHECKPOINT)
+    assert train(second, batches_of(data, packed, plan, second.step, 0), out, None)
+
+    for one, other in zip(whole.network.parameters(), second.network.parameters(), strict=True):
+        assert torch.equal(one, other)
+    assert all(torch.equal(one, other) for one, other in zip(whole._average, second._average, strict=True))
+    last = json.loads((out / "log.jsonl").read_text(encoding="utf-8").splitlines()[-1])
+    assert last["step"] == last["steps"] == 32
+
+
+def test_other_processes_make_the_same_batches(data: Path, packed: Packed) -> None:
+    from clinical.finetune.small_training import Plan, batches_of
+
+    plan = Plan(tokens=32 * 200, batch_tokens=200, text_length=16)
+    here = [batch.ids.tolist() for batch in batches_of(data, packed, plan, 3, 0)]
+    elsewhere = [batch.ids.tolist() for batch in batches_of(data, packed, plan, 3, 1)]
+    assert len(here) == 29
+    assert here == elsewhere
+
+
+def test_training_learns_the_notes_by_heart(data: Path, packed: Packed, tmp_path: Path) -> None:
+    import torch
+
+    from clinical.finetune.small_training import Plan, batches_of, train, write_model
+    from clinical.models.mistral_tagger import MistralTagger
+    from clinical.prompts.labels import by_name
+
+    torch.set_num_threads(1)
+    plan = Plan(
+        tokens=240 * 700,
+        batch_tokens=700,
+        text_before=0,
+        text_after=0,
+        tasks=0,
+        average=0.9,
+        muon_lr=0.03,
+        adam_lr=6e-3,
+    )
+    trainer = trainer_of(packed, plan)
+    assert train(trainer, batches_of(data, packed, plan, 0, 0), tmp_path, None)
+    write_model(trainer, data, tmp_path / "model")
+    tagger = MistralTagger.load(str(tmp_path / "model"))
+    assert (tagger.template.name, tagger.chunk_pieces) == ("ner.short.v1", 96)
+    found = tagger.tag([text for text, _ in NOTES], by_name(LABELS))
+    assert [[(e.start, e.end, e.label) for e in one] for one in found] == [spans for _, spans in NOTES]
+
+
+def test_bits_per_byte_of_a_model_that_knows_nothing(packed: Packed) -> None:
+    import torch
+
+    trainer = trainer_of(packed)
+    with torch.no_grad():
+        trainer.network.embedding.zero_()
+    trainer._average = [p.detach().clone() for p in trainer.network.parameters()]
+    count = len(packed.arrays["held_out"])
+    assert packed.header["held_out_bytes"] == len("Fever and asthma.On aspirin.")
+    expected = (count - 1) * math.log2(600) / packed.header["held_out_bytes"]
+    assert trainer.bits_per_byte(length=5, rows=2) == pytest.approx(expected, rel=1e-5)
+
+
+def test_rows_of_other_tasks_come_as_they_were_put_in(packed: Packed) -> None:
+    assert list(packed.task_rows()) == [("ask", [5, 9, 11, 7], 2), ("search", [5, 9, 30], 1)]
+    made = Exercises(packed, 24, 0, [(2.0, Mixture({"maccrobat": 1.0}, tasks=1.0))]).pool(0, 1)
+    assert {batch.kind for batch in made} == {"task"}
+    answers = {tuple(batch.ids.flatten()[batch.predict].tolist()) for batch in made}
+    assert all(set(answer) <= {11, 7, 9, 30} for answer in answers)
+
+
+def test_the_rate_warms_up_stays_and_falls() -> None:
+    from clinical.finetune.small_training import Plan
+
+    plan = Plan(tokens=16 * 100 * 10, batch_tokens=10, warmup=0.01, decay=0.5)
+    rates = [plan.rate(step) for step in range(plan.steps)]
+    assert plan.steps == 1600
+    assert rates[0] == pytest.approx(1 / 16)
+    assert rates[16] == rates[799] == 1.0
+    assert rates[1200] == pytest.approx(0.5)
+    assert np.all(np.diff(rates[16:]) <= 0)
+    assert rates[-1] == plan.last_rate
+
+
+def test_a_setting_that_is_none_is_named() -> None:
+    from clinical.finetune.small_training import Plan, changed
+
+    made = changed(Plan(), ["muon_lr=0.01", "layers.notes=0.5", "tokens=5e6"])
+    assert (made.muon_lr, made.layers["notes"], made.tokens) == (0.01, 0.5, 5_000_000)
+    with pytest.raises(SystemExit, match="no setting 'muon'"):
+        changed(Plan(), ["muon=1"])
