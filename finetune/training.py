@@ -103,9 +103,17 @@ class Run:
             self.watch(record)
 
 
-def train(recipe: Recipe, out: Path, *, resume: bool = False, watch: Watch | None = None) -> Path:
+def train(
+    recipe: Recipe,
+    out: Path,
+    *,
+    resume: bool = False,
+    watch: Watch | None = None,
+    prepared: Prepared | None = None,
+) -> Path:
     """Train by a recipe and return the folder of the adapter (or of the model, with `method: full`).
 
+    `watch` is told of every record as it is made; `prepared` saves reading the data once more.
     Raises `UsageError` when base, data or folder are not as they must be, before any weight is read; and
     `KeyboardInterrupt` with what to type when Ctrl-C ended it, after the state was saved.
     """
@@ -114,7 +122,7 @@ def train(recipe: Recipe, out: Path, *, resume: bool = False, watch: Watch | Non
     hush_libraries()
     tokenizer = load_tokenizer(base)
     chat = chat_format(tokenizer, recipe.chat)
-    prepared = prepare(recipe, tokenizer, chat)
+    prepared = prepared or prepare(recipe, tokenizer, chat)
     preflight.look(recipe, prepared, tokenizer, chat).check()
     run = Run(recipe, RunFolder(out), base, tokenizer, chat, prepared, watch or (lambda record: None))
     if run.is_first:
