@@ -20,14 +20,23 @@ from clinical.documents.note import Note
 from clinical.documents.summaries import Draft, Summary, SummarySentence
 from clinical.errors import UsageError
 from clinical.models import settings
-from clinical.tasks.answers import assert_answers
+from clinical.tasks.mentions import whole_mentions
 from clinical.tasks.ner import Recognizer, extract, load_recognizer
 from clinical.tasks.omissions import find_omissions
 from clinical.tasks.remarks import remarks
 from clinical.tasks.support import Support
 from clinical.tasks.units import find_units
 
-__all__ = ["ALIASES", "STYLES", "SYSTEMS", "Summarizer", "load_summarizer", "style_named", "summarize"]
+__all__ = [
+    "ALIASES",
+    "STYLES",
+    "SYSTEMS",
+    "Summarizer",
+    "entities_of",
+    "load_summarizer",
+    "style_named",
+    "summarize",
+]
 
 SYSTEMS = ("light", "mistral")
 
@@ -129,10 +138,17 @@ def summarize(
     """
     style = style_named(style)
     recognizer = recognizer or _recognizer()
-    extractions = extract(notes, recognizer)
     return [
-        _summary(note, found.entities, summarizer, style, recognizer, strict, max_sentences)
-        for note, found in zip(notes, extractions, strict=True)
+        _summary(note, entities, summarizer, style, recognizer, strict, max_sentences)
+        for note, entities in zip(notes, entities_of(notes, recognizer), strict=True)
+    ]
+
+
+def entities_of(notes: Sequence[Note], recognizer: Recognizer) -> list[Sequence[Entity]]:
+    """Return the entities of each note as summaries are checked by them: a finding with its body part is one."""
+    return [
+        whole_mentions(note.text, found.entities, find_units(note.text))
+        for note, found in zip(notes, extract(notes, recognizer), strict=True)
     ]
 
 
@@ -143,14 +159,13 @@ def _recognizer() -> Recognizer:
 
 def _summary(
     note: Note,
-    found: Sequence[Entity],
+    entities: Sequence[Entity],
     summarizer: Summarizer,
     style: str,
     recognizer: Recognizer,
     strict: bool,
     max_sentences: int | None,
 ) -> Summary:
-    entities = assert_answers(found, find_units(note.text))
     drafts = _weightiest(summarizer.draft(note, style, entities=entities), max_sentences)
     checked = Support(note, entities).check(drafts, recognizer)
     kept = [sentence for sentence in checked if not (strict and sentence.support == "unsupported")]

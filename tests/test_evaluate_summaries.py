@@ -4,7 +4,9 @@ import gzip
 import json
 
 import pytest
+from click.testing import CliRunner
 
+from clinical.commands.evaluate_summarize import summarize
 from clinical.corpora.summaries import SummaryPair, SummarySet, leaked, read_summary_set
 from clinical.errors import UsageError
 from clinical.scoring.summaries import (
@@ -151,7 +153,7 @@ def test_entities_are_compared_over_all_texts():
 
 def test_table_and_json():
     one = SummaryScores(
-        "light", {"R1": [50.0, 30.0], "support": [100.0, None]}, entities=(50.0, 25.0, 100 / 3), seconds=0.5
+        "light", {"R1": [50.0, 30.0], "support": [100.0, None]}, entities=(50.0, 25.0, 100 / 3)
     )
     two = SummaryScores("oracle", {"R1": [90.0, 90.0], "support": [None, None]})
     three = SummaryScores("lead-3", {"R1": [20.0, 20.0], "support": [100.0, 100.0]})
@@ -161,10 +163,10 @@ def test_table_and_json():
         "ROUGE: F1 of rouge-score without stemmer. Intervals: 95%, 1,000 bootstrap draws of the texts.",
         "A remark.",
         "",
-        "system  R1 interval    R1  support  entities P/R/F1  s/text",
-        "light   30.0-50.0    40.0    100.0   50.0/25.0/33.3   0.250",
-        "oracle  90.0-90.0    90.0        -                -       -",
-        "lead-3  20.0-20.0    20.0    100.0                -       -",
+        "system  R1 interval    R1  support  entities P/R/F1",
+        "light   30.0-50.0    40.0    100.0   50.0/25.0/33.3",
+        "oracle  90.0-90.0    90.0        -                -",
+        "lead-3  20.0-20.0    20.0    100.0                -",
         "",
         "light minus lead-3: R1 +20.0 [+10.0, +30.0], p = 0.001",
     ]
@@ -176,5 +178,32 @@ def test_table_and_json():
         "support": 100.0,
         "R1 interval": [30.0, 50.0],
         "entities": {"precision": 50.0, "recall": 25.0, "f1": 33.33},
-        "seconds": 0.5,
     }
+
+
+# --- the command ---
+
+
+@pytest.mark.embedded
+def test_the_command_measures_systems_and_floors_of_a_file(tmp_path):
+    path = tmp_path / "gold.jsonl"
+    path.write_text(json.dumps({"id": "a", "source": VISIT, "target": "Cough for a week, pneumonia."}) + "\n")
+    result = CliRunner().invoke(summarize, ["--gold", str(path), "--style", "brief", "--format", "json"])
+    assert result.exit_code == 0, result.output
+    (evaluation,) = json.loads(result.output)
+    scores = {system["system"]: system for system in evaluation["systems"]}
+    assert [*scores] == ["light", "lead-3", "TextRank-3", "random-3", "source", "oracle"]
+    assert scores["source"]["omitted"] == 0.0
+    assert scores["source"]["support"] == scores["light"]["support"] == 100.0
+    assert scores["lead-3"]["omitted"] > 0
+    assert scores["oracle"]["R1"] >= max(scores[name]["R1"] for name in ("lead-3", "TextRank-3", "source"))
+
+
+def test_wrong_calls_are_one_line():
+    for arguments, message in [
+        (["--gold", "chq:dev", "--style", "breif"], "no style 'breif'"),
+        (["--gold", "chq:dev", "--systems", "light,,"], "an empty name"),
+        (["--gold", "chq:dev", "--systems", "heavy"], "no system 'heavy'"),
+    ]:
+        with pytest.raises(UsageError, match=message):
+            summarize.main(arguments, standalone_mode=False)

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from time import perf_counter
 from typing import TYPE_CHECKING
 
 import click
 
+from clinical.documents.note import Note
+from clinical.documents.summaries import Draft
 from clinical.errors import UsageError
 
 if TYPE_CHECKING:
-    from clinical.corpora.summaries import SummaryPair, SummarySet
+    from clinical.corpora.summaries import SummarySet
+    from clinical.documents.annotations import Entity
+    from clinical.documents.summaries import Summary
+    from clinical.prompts.labels import Label
     from clinical.scoring.summaries import EntitySet, SummaryEvaluation, SummaryScores
     from clinical.tasks.ner import Recognizer
     from clinical.tasks.summarize import Summarizer
@@ -63,11 +67,15 @@ def summarize(
     from clinical.corpora.summaries import read_summary_set
     from clinical.scoring.evaluation import one_thread
     from clinical.scoring.summaries import render_summaries
+    from clinical.tasks.summarize import style_named
 
-    golds = [read_summary_set(source, limit=limit, keep_leaked=keep_leaked) for source in sources]
+    named = style and style_named(style)
     with one_thread():
-        loaded = [(spec, _load(spec)) for spec in systems.split(",")]
-        evaluations = [_evaluate(gold, loaded, style, not no_floors) for gold in golds]
+        loaded = [(spec.strip(), _load(spec)) for spec in systems.split(",")]
+        golds = [read_summary_set(source, limit=limit, keep_leaked=keep_leaked) for source in sources]
+        evaluations = [
+            _evaluate(gold, loaded, named or style_named(gold.style), not no_floors) for gold in golds
+        ]
     click.echo(render_summaries(evaluations, format_), nl=False)
 
 
@@ -81,56 +89,94 @@ def _load(spec: str) -> Summarizer:
 
 
 def _evaluate(
-    gold: SummarySet, loaded: Sequence[tuple[str, Summarizer]], style: str | None, with_floors: bool
+    gold: SummarySet, loaded: Sequence[tuple[str, Summarizer]], style: str, with_floors: bool
 ) -> SummaryEvaluation:
     from clinical.scoring.summaries import SummaryEvaluation
     from clinical.scoring.summary_floors import floors
     from clinical.tasks.ner import load_recognizer
-    from clinical.tasks.summarize import style_named
 
-    wanted = style_named(style or gold.style)
-    judge = load_recognizer("light", scheme="clinical")
-    targets = [_entities(judge, pair.target) for pair in gold.pairs]
-    scored = [
-        _scores(name, gold.pairs, *_written(summarizer, gold.pairs, wanted), judge, targets)
-        for name, summarizer in loaded
+    judge = _Remembering(load_recognizer("light"))
+    notes = [Note(pair.id, pair.source) for pair in gold.pairs]
+    targets = [pair.target for pair in gold.pairs]
+    systems: list[tuple[str, Sequence[Summarizer]]] = [
+        (name, [summarizer] * len(notes)) for name, summarizer in loaded
     ]
     for name, floor in floors(gold) if with_floors else ():
-        scored.append(_scores(name, gold.pairs, floor(gold.pairs), None, judge, targets))
-    return SummaryEvaluation(gold.name, wanted, len(gold.pairs), gold.leaked, scored)
-
-
-def _written(summarizer: Summarizer, pairs: Sequence[SummaryPair], style: str) -> tuple[list[str], float]:
-    """Return the summaries, one sentence to a line, and the seconds they took."""
-    from clinical.documents.note import Note
-    from clinical.tasks.summarize import summarize
-
-    begin = perf_counter()
-    summaries = [
-        summary.text
-        for pair in pairs
-        for summary in summarize([Note(pair.id, pair.source)], summarizer, style)
-    ]
-    return summaries, perf_counter() - begin
+        systems.append((name, [_Written(text) for text in floor(gold.pairs)]))
+    scored = [_scores(name, notes, targets, each, style, judge) for name, each in systems]
+    return SummaryEvaluation(gold.name, style, len(notes), gold.leaked, scored)
 
 
 def _scores(
     name: str,
-    pairs: Sequence[SummaryPair],
-    made: Sequence[str],
-    seconds: float | None,
-    judge: Recognizer,
-    targets: Sequence[EntitySet],
+    notes: Sequence[Note],
+    targets: Sequence[str],
+    summarizers: Sequence[Summarizer],
+    style: str,
+    judge: _Remembering,
 ) -> SummaryScores:
     from clinical.scoring.summaries import SummaryScores, compare_entities, score_texts
+    from clinical.tasks.summarize import summarize
 
-    values = score_texts(made, [pair.target for pair in pairs])
-    entities = compare_entities([_entities(judge, text) for text in made], targets)
-    return SummaryScores(name, values, entities, seconds)
+    summaries: list[Summary] = []
+    for note, summarizer in zip(notes, summarizers, strict=True):
+        summaries += summarize([note], summarizer, style, recognizer=judge)
+    texts = [summary.text for summary in summaries]
+    values: dict[str, Sequence[float | None]] = {
+        **score_texts(texts, targets),
+        "support": [_supported(summary) for summary in summaries],
+        "omitted": [_omitted(note, summary, judge) for note, summary in zip(notes, summaries, strict=True)],
+    }
+    entities = compare_entities(*([_entity_set(judge, text) for text in side] for side in (texts, targets)))
+    return SummaryScores(name, values, entities)
 
 
-def _entities(judge: Recognizer, text: str) -> EntitySet:
+def _supported(summary: Summary) -> float | None:
+    levels = [sentence.support for sentence in summary.sentences]
+    return 100 * levels.count("supported") / len(levels) if levels else None
+
+
+def _omitted(note: Note, summary: Summary, judge: Recognizer) -> float | None:
+    from clinical.tasks.omissions import facts
+    from clinical.tasks.summarize import entities_of
+
+    (entities,) = entities_of([note], judge)
+    all_facts = len(facts(note, entities))
+    return 100 * len(summary.omitted) / all_facts if all_facts else None
+
+
+def _entity_set(judge: Recognizer, text: str) -> EntitySet:
     from clinical.prompts.labels import by_name
 
     (found,) = judge.recognize([text], by_name(["Disease", "Symptom", "Medication", "Test", "Procedure"]))
     return frozenset((entity.text.lower(), entity.label) for entity in found)
+
+
+class _Written:
+    """A summary that is there already, so that what is in it can be checked like that of a system."""
+
+    system = model = "floor"
+
+    def __init__(self, text: str) -> None:
+        self.drafts = [Draft(line, ()) for line in text.splitlines() if line.strip()]
+
+    def draft(self, note: Note, style: str, *, entities: Sequence[Entity]) -> Sequence[Draft]:
+        """Return the sentences, whatever the note."""
+        return self.drafts
+
+
+class _Remembering:
+    """A recognizer that reads no text twice: each note is measured with many summaries."""
+
+    def __init__(self, recognizer: Recognizer) -> None:
+        self.system, self.model = recognizer.system, recognizer.model
+        self._recognizer = recognizer
+        self._known: dict[tuple[str, tuple[Label, ...]], list[Entity]] = {}
+
+    def recognize(self, texts: Sequence[str], labels: Sequence[Label]) -> list[list[Entity]]:
+        """Return the entities of each text."""
+        asked = tuple(labels)
+        new = [text for text in dict.fromkeys(texts) if (text, asked) not in self._known]
+        for text, found in zip(new, self._recognizer.recognize(new, labels), strict=True):
+            self._known[text, asked] = found
+        return [self._known[text, asked] for text in texts]

@@ -30,14 +30,13 @@ EntitySet = frozenset[tuple[str, str]]
 class SummaryScores:
     """What one system did on a set: by measure the value of each text, in their order, between 0 and 100.
 
-    A value is `None` where the measure has no meaning: of the support of a summary without sentences, say.
-    `entities` are precision, recall and F1 over all texts. `seconds` is the time of all texts, without loading.
+    A value is `None` where the measure has no meaning: the support of a summary without sentences, say.
+    `entities` are precision, recall and F1 over all texts.
     """
 
     name: str
     values: Mapping[str, Sequence[float | None]]
     entities: tuple[float, float, float] | None = None
-    seconds: float | None = None
 
     def mean(self, measure: str) -> float | None:
         """Return the mean over the texts where the measure has a meaning."""
@@ -113,13 +112,12 @@ def _system(scores: SummaryScores) -> dict[str, Any]:
         "entities": None
         if scores.entities is None
         else dict(zip(("precision", "recall", "f1"), (round(x, 2) for x in scores.entities), strict=True)),
-        "seconds": None if scores.seconds is None else round(scores.seconds, 3),
     }
 
 
 def _table(evaluation: SummaryEvaluation) -> str:
     measures = list(evaluation.systems[0].values)
-    rows = [("system", f"{MAIN} interval", *measures, "entities P/R/F1", "s/text")]
+    rows = [("system", f"{MAIN} interval", *measures, "entities P/R/F1")]
     for scores in evaluation.systems:
         low, high = _interval(scores)
         rows.append(
@@ -128,7 +126,6 @@ def _table(evaluation: SummaryEvaluation) -> str:
                 f"{low:.1f}-{high:.1f}",
                 *(_figure(scores.mean(name), 0 if name == "words" else 1) for name in measures),
                 "-" if scores.entities is None else "/".join(f"{x:.1f}" for x in scores.entities),
-                _figure(None if scores.seconds is None else scores.seconds / max(evaluation.texts, 1), 3),
             )
         )
     left_out = f", {evaluation.leaked} left out that training rows hold" if evaluation.leaked else ""
