@@ -16,7 +16,7 @@ from typing import Literal
 
 from clinical.errors import UsageError
 
-Task = Literal["ner", "assertion", "qa", "retrieval", "summarize", "documents", "abbreviations"]
+Task = Literal["ner", "assertion", "qa", "chat", "retrieval", "summarize", "documents", "abbreviations"]
 Unit = Literal["document", "sentence"]
 
 TRAIN_DEV_TEST = ("train.jsonl.gz", "dev.jsonl.gz", "test.jsonl.gz")
@@ -31,7 +31,8 @@ MTL_LICENCE = (
 class Corpus:
     """One corpus: what it is, where it comes from, under which terms, and what it calls things.
 
-    `folder` and `files` lie below the corpora folder. `unit` says what one record is; the sentences of a
+    `folder` and `files` lie below the corpora folder; a corpus without files is read from wherever its user has
+    them. `unit` says what one record is; the sentences of a
     sentence corpus stand in document order without marks between documents. `tokenized` records are tokens
     joined by single blanks, not the typography of a note. `labels` maps each label of the corpus to the label
     of `clinical.prompts.labels` that it stands for, or to `None` where there is none. A label in
@@ -350,6 +351,40 @@ CORPORA: tuple[Corpus, ...] = (
         "answers. MEDINFO 2019.",
         address="https://github.com/abachaa/Medication_QA_MedInfo2019",
         origin="abachaa/Medication_QA_MedInfo2019 @ 8756adc5f4bb",
+    ),
+    Corpus(
+        name="mashqa",
+        task="qa",
+        folder="qa/mashqa",
+        files=(),
+        licence="not stated; the articles are WebMD's",
+        may_train=False,
+        citation="Zhu M. et al. Question answering with long multiple-span answers. Findings of EMNLP 2020.",
+        address="https://github.com/mingzhu0527/MASHQA",
+        origin="mingzhu0527/MASHQA",
+    ),
+    Corpus(
+        name="baize",
+        task="chat",
+        folder="chat/baize",
+        files=("train.jsonl.gz",),
+        licence="research use only (conversations of ChatGPT with itself on MedQuAD's questions)",
+        may_train=False,
+        citation="Xu C. et al. Baize: an open-source chat model with parameter-efficient tuning on self-chat data. "
+        "EMNLP 2023.",
+        address="https://github.com/project-baize/baize-chatbot",
+        origin="project-baize/baize-chatbot @ 4fae6c4e550f",
+    ),
+    Corpus(
+        name="gath_baize",
+        task="chat",
+        folder="chat/gath_baize",
+        files=(),
+        licence="not stated; made from Baize, whose data is for research use only",
+        may_train=False,
+        citation="Gathnex. Gath_baize, a data set of self-chat conversations.",
+        address="https://huggingface.co/datasets/gathnex/Gath_baize",
+        origin="gathnex/Gath_baize",
     ),
     Corpus(
         name="medquad_liveqa",

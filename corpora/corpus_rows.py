@@ -16,7 +16,7 @@ from typing import Any
 from clinical.corpora import mashqa
 from clinical.corpora.catalog import Corpus, find
 from clinical.corpora.records import GoldDocument, gold_document, read_records, split_path
-from clinical.corpora.rows import Fault, Row, Rows, question_and_answer
+from clinical.corpora.rows import Fault, Row, Rows, Turn, conversation, question_and_answer
 from clinical.errors import UsageError
 from clinical.prompts.inline_tags import write_tags
 
@@ -78,6 +78,15 @@ def _answered(corpus: Corpus, record: Mapping[str, Any], found: Rows) -> list[Ro
     return [_pair(record, record["question"], record["answer"])]
 
 
+def _chat(corpus: Corpus, record: Mapping[str, Any], found: Rows) -> list[Row]:
+    return [
+        Row(
+            str(record["id"]),
+            conversation([Turn(turn["role"], turn["content"]) for turn in record["messages"]]),
+        )
+    ]
+
+
 def _pubmedqa(corpus: Corpus, record: Mapping[str, Any], found: Rows) -> list[Row]:
     context = "\n".join(record["contexts"])
     return [
@@ -112,6 +121,7 @@ MAKERS: Mapping[str, Callable[[Corpus, Mapping[str, Any], Rows], list[Row]]] = {
     "ner": _tagged,
     "documents": _document,
     "qa": _answered,
+    "chat": _chat,
     "pubmedqa": _pubmedqa,
     "liveqa": _liveqa,
     "summarize": _summarized,

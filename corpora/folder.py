@@ -12,7 +12,7 @@ VARIABLE = "CLINICAL_CORPORA"
 
 
 def corpora_folder() -> Path:
-    """Return the corpora folder: `$CLINICAL_CORPORA`, else `shared/corpora` beside the current checkout.
+    """Return the corpora folder: `$CLINICAL_CORPORA`, else `shared/corpora` beside the checkout, else the user's own.
 
     Raises `UsageError` when there is none.
     """
@@ -22,12 +22,27 @@ def corpora_folder() -> Path:
         if folder.is_dir():
             return folder
         raise UsageError(f"{VARIABLE}={named} is not a folder; set it to the folder that holds ner/, qa/ …")
-    for folder in _beside_checkout():
+    for folder in (*_beside_checkout(), own_folder()):
         if folder.is_dir():
             return folder
     raise UsageError(
-        f"no corpora here; set {VARIABLE} to the folder that holds ner/, qa/ … (see `clinical corpora`)"
+        f"no corpora here; fetch one with `clinical corpora pull NAME`, or set {VARIABLE} to the folder that holds "
+        "ner/, qa/ …"
     )
+
+
+def own_folder() -> Path:
+    """Return the user's own corpora folder, where `pull` puts what it fetches; it need not exist."""
+    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "clinical" / "corpora"
+
+
+def pull_folder() -> Path:
+    """Return where `pull` puts a corpus: the folder that is read from if it can be written, else the user's own."""
+    try:
+        folder = corpora_folder()
+    except UsageError:
+        return own_folder()
+    return folder if os.access(folder, os.W_OK) else own_folder()
 
 
 def _beside_checkout() -> Iterator[Path]:

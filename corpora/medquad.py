@@ -63,6 +63,8 @@ def _root(path: Path) -> Any:
 
 def _rows(root: Any, name: str, passed_over: Counter[str]) -> Iterator[Row]:
     page = {key.lower(): value for key, value in root.attrib.items()}
+    source = page.get("source") or page.get("corpus") or ""
+    document = f"{source}/{page.get('id') or page.get('docid') or page.get('fid') or name}"
     focus = _first(root, "focus") or _first(root, "doctitle-focus")
     for number, pair in enumerate(_below(root, "qapair", "pair"), 1):
         question, answer = _first(pair, "question"), _first(pair, "answer")
@@ -71,15 +73,16 @@ def _rows(root: Any, name: str, passed_over: Counter[str]) -> Iterator[Row]:
             continue
         asked = next(_below(pair, "question"), None)
         attributes = {} if asked is None else {key.lower(): value for key, value in asked.attrib.items()}
-        source = page.get("source") or page.get("corpus") or ""
-        identifier = f"{source}/{attributes.get('qid') or f'{name}-{number}'}"
         try:
             messages = question_and_answer(question, answer)
         except ValueError as error:
             raise ValueError(f"pair {number}: {error}") from error
-        fields = {"question": question, "answer": answer, "focus": focus, "source": source}
+        fields = {"question": question, "answer": answer, "focus": focus}
+        fields |= {"source": source, "document": document}
         fields |= {"url": page.get("url", ""), "type": attributes.get("qtype", "")}
-        yield Row(identifier, messages, place=f"{name} pair {number}", fields=fields)
+        yield Row(
+            f"{document}#{pair.get('pid') or number}", messages, place=f"{name} pair {number}", fields=fields
+        )
 
 
 def _below(element: Any, *names: str) -> Iterator[Any]:

@@ -130,7 +130,8 @@ def test_corpora_say_whether_they_are_here(monkeypatch: pytest.MonkeyPatch, tmp_
     assert result.exit_code == 0
     rows = [line.split("\t") for line in result.stdout.splitlines()]
     assert [row[0] for row in rows] == [corpus.name for corpus in CORPORA]
-    assert [row[2] for row in rows] == ["found"] + ["missing"] * (len(CORPORA) - 1)
+    elsewhere = ["missing" if other.files else "yours to bring" for other in CORPORA[1:]]
+    assert [row[2] for row in rows] == ["found", *elsewhere]
     assert result.stderr == f"folder: {tmp_path}\n"
 
 

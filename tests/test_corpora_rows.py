@@ -357,9 +357,9 @@ def test_medquad_in_its_three_schemas(tmp_path: Path) -> None:
     assert read.faults == []
     assert dict(read.passed_over) == {"pairs without an answer (emptied for copyright)": 1}
     assert [(row.id, row.messages[0].content, row.messages[1].content) for row in read.rows] == [
-        ("CancerGov/0000001_1-1", "What is (are) Hay fever ?", "An allergy.\nIt comes in spring."),
-        ("NINDS/0000007-1", "What is Migraine ?", "A headache."),
-        ("CDC/0000397-1", "What is (are) Mumps ?", "An infection."),
+        ("CancerGov/0000001_1#1", "What is (are) Hay fever ?", "An allergy.\nIt comes in spring."),
+        ("NINDS/0000007#1", "What is Migraine ?", "A headache."),
+        ("CDC/0000397#1", "What is (are) Mumps ?", "An infection."),
     ]
     assert [row.fields["focus"] for row in read.rows] == ["Hay fever", "Migraine", "Mumps"]
     assert read.rows[0].fields["url"] == "http://example.org/1"
