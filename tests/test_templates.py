@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from importlib import resources
 from pathlib import Path
 
@@ -76,7 +77,7 @@ def test_a_faulty_template_says_what_is_wrong(text: str, said: str) -> None:
 
 
 def test_the_packaged_templates_load_and_know_their_hash() -> None:
-    assert templates.available() == ("ner.short.v1", "ner.v1")
+    assert {"ner.short.v1", "ner.v1"} <= set(templates.available())
     for name in templates.available():
         file = resources.files("clinical.prompts").joinpath(f"{name}.txt").read_bytes()
         assert templates.load(name).sha256 == hashlib.sha256(file).hexdigest()
@@ -89,9 +90,8 @@ def test_a_file_takes_the_place_of_a_template(tmp_path: Path) -> None:
 
 
 def test_an_unknown_template_names_the_choices(tmp_path: Path) -> None:
-    with pytest.raises(
-        UsageError, match=r"no prompt 'ner\.v9': give a file, or one of ner\.short\.v1, ner\.v1"
-    ):
+    choices = re.escape(", ".join(templates.available()))
+    with pytest.raises(UsageError, match=rf"no prompt 'ner\.v9': give a file, or one of {choices}$"):
         templates.load("ner.v9")
     with pytest.raises(UsageError, match=r"no prompt 'labels\.yaml'"):
         templates.load("labels.yaml")

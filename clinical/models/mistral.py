@@ -39,7 +39,8 @@ BIG_PARAMETERS = 1_000_000_000
 class Card:
     """What the `clinical.json` beside a model or adapter says of its use.
 
-    `prompt` names the template that it was trained with, `chunk_pieces` the size of the pieces of a note it
+    `prompt` names the template of `ner` that it was trained with, `prompts` those of all tasks (a summary has
+    one for each style, `summarize.brief`), `chunk_pieces` the size of the pieces of a note it
     saw, `adapters` the folders of adapters by task, `labels` those of `ner` that it was trained on (it takes
     others too, but of a small model they ask too much).
     """
@@ -48,6 +49,7 @@ class Card:
     chunk_pieces: int = 200
     adapters: dict[str, str] = field(default_factory=dict)
     labels: list[str] = field(default_factory=list)
+    prompts: dict[str, str] = field(default_factory=dict)
 
 
 def read_card(folder: Path) -> Card | None:
