@@ -29,10 +29,12 @@ from clinical.documents.sentences import split_sentences
 from clinical.finetune.provenance import provenance
 from clinical.models.embedder import Embedder
 from clinical.models.salience_heads import LinearHead
+from clinical.tasks.mentions import whole_mentions
 from clinical.tasks.ner import Recognizer, extract, load_recognizer
 from clinical.tasks.salience import Material, features, question_candidates
 from clinical.tasks.soap import HEADINGS, Part, part_of_section
 from clinical.tasks.terms import SMALL_WORDS
+from clinical.tasks.units import find_units
 
 Floats = NDArray[np.float32]
 
@@ -110,7 +112,8 @@ def _materials(
         batch = records[first : first + BATCH]
         notes = [Note(str(record["id"]), record["source"]) for record in batch]
         for record, note, found in zip(batch, notes, extract(notes, recognizer), strict=True):
-            material = Material.of(note, found.entities, embedder)
+            entities = whole_mentions(note.text, found.entities, find_units(note.text))
+            material = Material.of(note, entities, embedder)
             if material.units:
                 yield record, material
 

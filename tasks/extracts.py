@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -19,14 +19,25 @@ from clinical.documents.annotations import Entity
 from clinical.documents.note import Note
 from clinical.documents.summaries import Draft, Source
 from clinical.models.salience_heads import SHIPPED, head
-from clinical.tasks.salience import Embeds, Floats, Material, choose, features, question_candidates, salience
+from clinical.tasks.mentions import PROBLEMS, is_problem
+from clinical.tasks.omissions import without_ruled_out
+from clinical.tasks.salience import (
+    ADMINISTRATIVE,
+    SECTION_WEIGHTS,
+    Embeds,
+    Floats,
+    Material,
+    choose,
+    features,
+    question_candidates,
+    salience,
+)
 from clinical.tasks.soap import HEADINGS, part_of_section
 from clinical.tasks.terms import content, with_plain_words
 from clinical.tasks.units import Unit
 
 __all__ = ["LightSummarizer"]
 
-PROBLEMS = frozenset({"Disease", "Symptom"})
 ACTIVE = frozenset({"present", "possible"})
 
 
@@ -93,6 +104,8 @@ def _sections(material: Material) -> Iterator[Draft]:
     for place, unit in enumerate(material.units):
         places.setdefault(unit.section, []).append(place)
     for section, inside in places.items():
+        if SECTION_WEIGHTS.get(section or "", 0.0) <= ADMINISTRATIVE:
+            continue
         part = material.only(inside)
         for place in choose(part, scores[inside], max_units=1 if len(inside) < 5 else 2):
             yield _draft(part, place, scores[inside[place]], _title(section))
@@ -133,14 +146,15 @@ class _Problem:
     stems: frozenset[str]
     places: list[int]
     weight: float
+    is_past: bool
 
 
 def _problems(material: Material) -> Iterator[Draft]:
-    """Each problem that the note has as present or possible, with the sentence that says most of it."""
+    """Each problem that the note has as present, possible or past, with the sentence that says most of it."""
     scores = salience(material, "note")
     for problem in sorted(_problem_list(material), key=lambda problem: -problem.weight)[:MOST_PROBLEMS]:
         best = max(problem.places, key=lambda place: float(scores[place]) + _assesses(material.units[place]))
-        yield _draft(material, best, problem.weight, problem.name)
+        yield _draft(material, best, problem.weight, problem.name + " (history)" * problem.is_past)
 
 
 def _assesses(unit: Unit) -> float:
@@ -149,24 +163,19 @@ def _assesses(unit: Unit) -> float:
 
 def _problem_list(material: Material) -> list[_Problem]:
     found: list[_Problem] = []
+    standing = set(without_ruled_out([entity for inside in material.entities for entity in inside]))
     for place, (unit, inside) in enumerate(zip(material.units, material.entities, strict=True)):
-        for entity in inside:
+        for entity in filter(standing.__contains__, inside):
             status = entity.assertion.status if entity.assertion else "present"
-            if entity.label not in PROBLEMS or status not in ACTIVE or unit.section in _NO_PROBLEMS_IN:
-                continue
-            if entity.label == "Symptom" and _is_common(entity):
+            past = status == "historical" and entity.label == "Disease"
+            if not is_problem(entity) or not (status in ACTIVE or past) or unit.section in _NO_PROBLEMS_IN:
                 continue
             name = entity.expansion or entity.text
             stems = content(name)
             if stems:
-                weight = (1.0 if entity.label == "Disease" else 0.3) + _assesses(unit)
-                _take_in(found, _Problem(" ".join(name.split()), stems, [place], weight))
+                weight = (0.6 if past else 1.0 if entity.label == "Disease" else 0.3) + _assesses(unit)
+                _take_in(found, _Problem(" ".join(name.split()), stems, [place], weight, past))
     return found
-
-
-def _is_common(entity: Entity) -> bool:
-    """A part of an examination by itself ("tender", "soft") is no problem."""
-    return len(entity.text) < 4
 
 
 def _take_in(found: list[_Problem], new: _Problem) -> None:
@@ -176,6 +185,7 @@ def _take_in(found: list[_Problem], new: _Problem) -> None:
             if len(new.stems) > len(known.stems):
                 known.name, known.stems = new.name, new.stems
             known.places += new.places
+            known.is_past = known.is_past and new.is_past
             known.weight = max(known.weight, new.weight) + 0.1
             return
     found.append(new)
@@ -188,6 +198,7 @@ _PENDING = re.compile(
     r"\bfollow up on\b|\brecheck\b|\brepeat\b",
     re.IGNORECASE,
 )
+_ALLERGY = re.compile(r"\b(?:nkda|nka|allerg\w+)\b", re.IGNORECASE)
 _MEDICATION_SECTIONS = ("discharge_medications", "medications", "medications_on_admission")
 _PLAN_SECTIONS = (
     "plan",
@@ -221,7 +232,8 @@ def _handoff(material: Material) -> Iterator[Draft]:
 
     yield from part("Patient", who or reason or range(min(len(units), 1)), 1)
     yield from part("Active problems", _in_sections(units, tuple(_ASSESSING)) or _with_problems(material), 4)
-    yield from part("Allergies", _in_sections(units, ("allergies",)), 2)
+    allergic = [place for place, unit in enumerate(units) if _ALLERGY.search(unit.text)]
+    yield from part("Allergies", _in_sections(units, ("allergies",)) or allergic, 2)
     yield from part("Medications", _medications(material), 8)
     yield from part("Pending", [place for place, unit in enumerate(units) if _PENDING.search(unit.text)], 3)
     yield from part("Plan", _in_sections(units, _PLAN_SECTIONS), 4)
@@ -268,14 +280,17 @@ _NORMAL = re.compile(
     r"midline|preserved|patent)\b",
     re.IGNORECASE,
 )
-_OVERALL = re.compile(
-    r"\bno (?:acute|active|evidence|focal)|\b(?:normal|unremarkable|negative)\b", re.IGNORECASE
+_INCIDENTAL = re.compile(
+    r"\b(?:degenerative|granulomas?|calcif\w+|old|healed|chronic|tortuous|unfolded|scarring|clips?|hardware|wires|"
+    r"sternotomy|spondylosis|kyphosis|scoliosis)\b",
+    re.IGNORECASE,
 )
+_OVERALL = re.compile(r"\bno (?:\w+ )?acute|\bno (?:evidence|active|focal)", re.IGNORECASE)
 _IMPRESSIONS = ("impression", "assessment", "assessment_and_plan", "diagnosis")
 
 
 def _impression(material: Material) -> Iterator[Draft]:
-    """The report's own impression; else what is abnormal among the findings; else that nothing is."""
+    """The report's own impression; else what is abnormal among the findings, and that nothing else is."""
     own = _in_sections(material.units, _IMPRESSIONS)
     findings = _in_sections(material.units, ("findings", "imaging"))
     part = material.only(own or findings or range(len(material.units)))
@@ -283,25 +298,26 @@ def _impression(material: Material) -> Iterator[Draft]:
         for place in range(len(part.units)):
             yield _draft(part, place, -place)
         return
-    scores = np.array(
+    central = part.vectors @ part.vectors.mean(axis=0)
+    abnormal = np.array(
         [_abnormality(*pair) for pair in zip(part.units, part.entities, strict=True)], np.float32
     )
-    scores += 0.3 * (part.vectors @ part.vectors.mean(axis=0))
-    chosen = choose(part, scores, max_units=MOST_FINDINGS, least=0.8)
-    for place in chosen or choose(part, scores + _says_all(part.units), max_units=2):
-        yield _draft(part, place, float(scores[place]))
+    chosen = choose(part, abnormal + 0.3 * central, max_units=MOST_FINDINGS, least=0.8)
+    overall = central + [float(_OVERALL.search(unit.text) is not None) for unit in part.units]
+    for place in choose(part, overall.astype(np.float32), max_units=1):
+        if place not in chosen and (_OVERALL.search(part.units[place].text) or not chosen):
+            chosen.append(place)
+    for place in chosen:
+        yield _draft(part, place, float(abnormal[place]))
 
 
 def _abnormality(unit: Unit, inside: Sequence[Entity]) -> float:
-    """How much a finding is out of the ordinary: problems that are there count, words of normality against it."""
+    """How much a finding is out of the ordinary and new: problems count, words of normality and of age against it."""
     present = sum(
         e.label in PROBLEMS and (e.assertion is None or e.assertion.status in ACTIVE) for e in inside
     )
-    return min(present, 3) * 0.5 + (0.5 if not _NORMAL.search(unit.text) else -0.3)
-
-
-def _says_all(units: Sequence[Unit]) -> Floats:
-    return np.array([float(_OVERALL.search(unit.text) is not None) for unit in units], np.float32)
+    score = min(present, 3) * 0.5 + (-0.3 if _NORMAL.search(unit.text) else 0.5)
+    return score - 0.6 * (_INCIDENTAL.search(unit.text) is not None)
 
 
 # --- question ---
@@ -350,10 +366,11 @@ def _patient(material: Material) -> Iterator[Draft]:
     why = _in_sections(units, _WHY)
     drugs = _in_sections(units, ("discharge_medications",)) or _in_sections(units, ("medications",))
     parts = (("Why you were seen", why, 2), ("Your medicines", drugs, 10), ("What to do", doing, 6))
+    explained: set[str] = set()
     for heading, places, most in (*parts, ("When to come back or call", coming, 4)):
         for place in _best(material, scores, places, most):
             quote = _draft(material, place, float(scores[place]), heading)
-            yield Draft(with_plain_words(quote.text), quote.sources, heading, quote.weight)
+            yield replace(quote, text=with_plain_words(quote.text, explained))
 
 
 # --- soap of a written note ---

@@ -10,6 +10,7 @@ itself calls critical, diagnoses of an assessment, drugs, other problems, sympto
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -17,10 +18,12 @@ from clinical.documents.annotations import Assertion, Entity
 from clinical.documents.note import Note
 from clinical.documents.sections import Section, find_sections, section_at
 from clinical.documents.summaries import Omission
+from clinical.tasks.mentions import is_drug, is_problem
 from clinical.tasks.results import find_abnormal
 from clinical.tasks.terms import content, words
+from clinical.tasks.units import find_units
 
-__all__ = ["MOST_SHOWN", "facts", "find_omissions"]
+__all__ = ["MOST_SHOWN", "facts", "find_omissions", "without_ruled_out"]
 
 MOST_SHOWN = 12
 """How many a page or a terminal shows before it counts the rest."""
@@ -43,9 +46,10 @@ _DECISIVE = frozenset(
 _LESSER = frozenset(
     ("review_of_systems", "family_history", "social_history", "informed_consent", "technique")
 )
-_NONE = frozenset(("nkda", "nka", "nkma", "none"))
-_GENERAL = content(
-    "medication drug medicine pain disease problem disorder condition symptom therapy treatment injury"
+_NO_ALLERGY = re.compile(
+    r"\b(?:nkda|nka|nkma|none|denies|no (?:known )?(?:drug |food |medication |other )*allerg\w*|not allergic|"
+    r"no known)\b|^no$",
+    re.IGNORECASE,
 )
 
 
@@ -102,12 +106,9 @@ def _is_same(one: _Fact, other: _Fact) -> bool:
 
 
 def _mentions(note: Note, entities: Sequence[Entity], sections: Sequence[Section]) -> Iterator[_Fact]:
-    for entity in entities:
-        names = tuple(
-            name
-            for text in (entity.text, entity.expansion or "")
-            if (name := content(text)) and not name <= _GENERAL
-        )
+    yield from _allergies(note, entities, sections)
+    for entity in without_ruled_out(entities):
+        names = tuple(name for text in (entity.text, entity.expansion or "") if (name := content(text)))
         label = _label(entity)
         if label is not None and names:
             yield _fact(note, entity.start, entity.end, label, entity.assertion, entity.section, names)
@@ -119,17 +120,45 @@ def _mentions(note: Note, entities: Sequence[Entity], sections: Sequence[Section
             yield _Fact(fact.omission, fact.names, fact.rank + 3 * result.is_critical)
 
 
+def _allergies(note: Note, entities: Sequence[Entity], sections: Sequence[Section]) -> Iterator[_Fact]:
+    """Yield each line under the heading of allergies as it stands; it is named by its drug, where that is known."""
+    if not any(section.name == "allergies" for section in sections):
+        return
+    for unit in find_units(note.text, sections):
+        if unit.section == "allergies" and not _NO_ALLERGY.search(unit.text):
+            drugs = [e.text for e in entities if unit.start <= e.start < unit.end and e.label == "Medication"]
+            name = content(" ".join(drugs)) or content(unit.text)
+            if name:
+                yield _fact(note, unit.start, unit.end, "Allergy", None, unit.section, (name,))
+
+
+def without_ruled_out(entities: Sequence[Entity]) -> Iterator[Entity]:
+    """Yield the entities but for what the note weighs and then rules out: "possible pneumonia … was ruled out"."""
+    denied: dict[frozenset[str], int] = {}
+    present: set[frozenset[str]] = set()
+    for entity in entities:
+        status = entity.assertion.status if entity.assertion else "present"
+        if status == "negated":
+            denied[content(entity.text)] = entity.start
+        elif status == "present":
+            present.add(content(entity.text))
+    for entity in entities:
+        name = content(entity.text)
+        possible = entity.assertion is not None and entity.assertion.status == "possible"
+        if not (possible and name not in present and denied.get(name, -1) > entity.start):
+            yield entity
+
+
 def _label(entity: Entity) -> str | None:
     """What the entity counts as; `None` for what is not there, not the patient's, or of no weight."""
     status = entity.assertion.status if entity.assertion else "present"
-    if entity.section == "family_history":
+    if entity.section in ("family_history", "allergies"):
         return None
-    if entity.section == "allergies":
-        allergen = entity.label in ("Medication", "Disease", "Symptom") and status != "negated"
-        return "Allergy" if allergen and entity.text.lower() not in _NONE else None
-    if entity.label in ("Disease", "Symptom") and status in REPORTED:
+    if is_problem(entity) and status in REPORTED:
         return entity.label
-    return "Medication" if entity.label == "Medication" and status in (*REPORTED, "historical") else None
+    if is_problem(entity) and entity.label == "Disease" and status == "historical":
+        return "Disease"
+    return "Medication" if is_drug(entity) and status in (*REPORTED, "historical") else None
 
 
 def _fact(
@@ -142,5 +171,6 @@ def _fact(
     names: tuple[frozenset[str], ...],
 ) -> _Fact:
     rank = {"Allergy": 4.0, "Disease": 2.0, "Medication": 1.8, "Result": 1.5, "Symptom": 1.0}[label]
+    rank -= 0.5 * (assertion is not None and assertion.status == "historical")
     rank += 1.0 * (section in _DECISIVE) - 1.0 * (section in _LESSER)
     return _Fact(Omission(start, end, note.text[start:end], label, assertion, section), names, rank)

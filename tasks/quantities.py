@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-__all__ = ["Day", "Quantity", "find_dates", "find_quantities", "same_unit"]
+__all__ = ["MONTHS", "Day", "Quantity", "find_dates", "find_quantities", "same_unit"]
 
 _UNITS = {
     "mg": "mg|milligrams?", "mcg": "mcg|µg|μg|ug|micrograms?", "g": "g|gm|grams?", "kg": "kg|kilos?|kilograms?",
@@ -42,14 +42,14 @@ _QUANTITY = re.compile(
         (?P<ratio>\d{{1,3}}\s?/\s?\d{{1,3}})(?![\d/])
         |(?P<digits>\d{{1,3}}(?:,\d{{3}})+(?:\.\d+)?|\d+(?:\.\d+)?|\.\d+)
         |(?P<spelled>{_SPELLED})(?P<hundred>[ ]hundred)?(?![A-Za-z])
-    )(?:[ ]?-?[ ]?(?P<unit>{_ANY_UNIT})(?![A-Za-z/]))?
+    )(?:[ ]?-?[ ]?(?P<unit>{_ANY_UNIT})(?![A-Za-z/])|(?![A-Za-z]))   # no number: "5th", "70s"
     """,
     re.VERBOSE | re.IGNORECASE,
 )
 
 _MONTH_NAMES = "january february march april may june july august september october november december"
-_MONTHS = _MONTH_NAMES.split(" ")
-_MONTH = "|".join(f"{name}|{name[:3]}\\.?" if len(name) > 3 else name for name in _MONTHS) + r"|sept\.?"
+MONTHS = _MONTH_NAMES.split(" ")
+_MONTH = "|".join(f"{name}|{name[:3]}\\.?" if len(name) > 3 else name for name in MONTHS) + r"|sept\.?"
 _DATE = re.compile(
     rf"""(?<![\w/.-])(?:
         (?P<iso>\d{{4}}-\d\d-\d\d)
@@ -153,7 +153,7 @@ def _day(found: re.Match[str]) -> Day | None:
         name = found["month"] or found["us_month"] or found["only_month"]
         if name == "may":
             return None  # "may 5 mg" is no date; who writes the month writes it large
-        month = next(number for number, full in enumerate(_MONTHS, 1) if full.startswith(name[:3].lower()))
+        month = next(number for number, full in enumerate(MONTHS, 1) if full.startswith(name[:3].lower()))
         said = found["day"] or found["us_day"]
         day = int(said) if said else None
         written = found["year"] or found["us_year"] or found["only_year"]

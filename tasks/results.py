@@ -18,7 +18,7 @@ from typing import Any
 
 from clinical.tasks.quantities import Quantity, find_quantities
 
-__all__ = ["Abnormal", "find_abnormal"]
+__all__ = ["Abnormal", "find_abnormal", "is_test_name"]
 
 _FLAG = re.compile(
     r"[^\S\n]*(?:[A-Za-z/%^\d.]*[^\S\n]+)?[(\[]?(?P<flag>HH?|LL?|high|low|critical|abnormal|\*)[)\]]?"
@@ -50,6 +50,11 @@ def find_abnormal(text: str) -> list[Abnormal]:
     """Return the results of the text that are out of the ordinary, in their order."""
     found = [*_by_number(text), *_by_word(text)]
     return sorted(found, key=lambda result: (result.start, result.end))
+
+
+def is_test_name(text: str) -> bool:
+    """Return whether the words are the name of a test that `results.yaml` has."""
+    return text.lower().replace("-", " ") in _names()
 
 
 def _by_word(text: str) -> Iterator[Abnormal]:
@@ -88,7 +93,7 @@ def _name_span(text: str, low: int, start: int) -> tuple[int, int] | None:
     if not words or not words[-1].group()[0].isalpha():
         return None
     begin = text.rindex(piece, low, start) if piece else start
-    known = (word for word in words if said[word.start() :].lower().replace("-", " ") in _names())
+    known = (word for word in words if is_test_name(said[word.start() :]))
     first = next(known, words[0])
     return begin + first.start(), begin + len(said)
 

@@ -33,7 +33,15 @@ from clinical.models.salience_heads import head
 from clinical.tasks.terms import content
 from clinical.tasks.units import Unit, find_units
 
-__all__ = ["Material", "choose", "features", "question_candidates", "salience"]
+__all__ = [
+    "ADMINISTRATIVE",
+    "SECTION_WEIGHTS",
+    "Material",
+    "choose",
+    "features",
+    "question_candidates",
+    "salience",
+]
 
 Floats = NDArray[np.float32]
 
@@ -302,6 +310,9 @@ def _of_question(unit: Unit, parent: Unit, place: int, count: int, asked: int) -
 
 # --- written notes: rules ---
 
+ADMINISTRATIVE = -1.5
+"""The weight of sections that are about the document."""
+
 SECTION_WEIGHTS = {
     **dict.fromkeys(("chief_complaint", "reason_for_visit", "reason_for_consultation", "indication"), 1.0),
     **dict.fromkeys(
@@ -322,7 +333,7 @@ SECTION_WEIGHTS = {
         ("procedure_description", "anesthesia", "fluids", "counts", "estimated_blood_loss"), -0.4
     ),
     **dict.fromkeys(("drains", "specimens", "implants", "tourniquet_time", "comparison", "study"), -0.5),
-    **dict.fromkeys(("informed_consent", "staff", "signature", "history_source", "addendum"), -1.5),
+    **dict.fromkeys(("informed_consent", "staff", "signature", "history_source"), ADMINISTRATIVE),
 }
 """How likely a section holds what the note comes to. Sections that are not named weigh nothing."""
 

@@ -17,6 +17,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 from clinical.documents.annotations import Entity
@@ -25,7 +26,7 @@ from clinical.documents.sections import find_sections
 from clinical.documents.summaries import Draft, Source, SummarySentence, SupportLevel
 from clinical.prompts.labels import Label, by_name
 from clinical.tasks.assertion import assess
-from clinical.tasks.quantities import Day, Quantity, find_dates, find_quantities, same_unit
+from clinical.tasks.quantities import MONTHS, Day, Quantity, find_dates, find_quantities, same_unit
 from clinical.tasks.terms import content, stem, without_plain_words
 from clinical.tasks.units import find_units
 
@@ -46,7 +47,7 @@ PROBLEMS = frozenset({"Disease", "Symptom"})
 NAMED = ("Disease", "Symptom", "Medication", "Procedure", "Test")
 
 ABSENT = frozenset({"negated"})
-UNSURE = frozenset({"possible", "hypothetical", "family", "historical"})
+UNSURE = frozenset({"possible", "hypothetical", "family"})
 
 OPPOSITES = (
     (("left", "lt", "leftsided"), ("right", "rt", "rightsided")),
@@ -71,6 +72,9 @@ antibiotics painkiller supplement supplements vitamin dose"""
 """What a recognizer may call a drug, and what names none."""
 
 _WORD = re.compile(r"[^\W\d_]+")
+_FAMILY = re.compile(
+    r"\b(?:mother|father|brother|sister|son|daughter|family|aunt|uncle|grand\w+)s?\b", re.IGNORECASE
+)
 _DOSE_UNITS = frozenset({"mg", "mcg", "g", "unit", "meq", "ml", "puff", "tablet"})
 _FAR = 40
 """Characters between a drug and its dose, at most."""
@@ -204,7 +208,9 @@ class Support:
         for quantity in find_quantities(_without_list_mark(text)):
             same = [other for other in self._quantities if other.value == quantity.value]
             if not same and not self._is_written(quantity.text):
-                yield _Doubt("unsupported", f"{quantity.text} is not in the note")
+                # "One day off" may be "a day off": a small number in words is a manner of speaking.
+                level: SupportLevel = "unsupported" if any(map(str.isdigit, quantity.text)) else "weak"
+                yield _Doubt(level, f"{quantity.text} is not in the note")
             elif same and not any(same_unit(quantity.unit, other.unit) for other in same):
                 yield _Doubt("unsupported", f"{quantity.text} is {same[0].text} in the note")
             elif quantity.value not in values and quantity.unit is not None:
@@ -221,7 +227,9 @@ class Support:
     def _date_doubts(self, text: str) -> Iterator[_Doubt]:
         for day in find_dates(text):
             if day.text not in self.note.text and not any(day.agrees(other) for other in self._dates):
-                yield _Doubt("unsupported", f"the date {day.text} is not in the note")
+                # Who speaks says "January tenth": where the month is named, the day may have been said in words.
+                spoken = MONTHS[day.month - 1] in self.note.text.lower()
+                yield _Doubt("weak" if spoken else "unsupported", f"the date {day.text} is not in the note")
 
     @cached_property
     def _dates(self) -> list[Day]:
@@ -285,7 +293,9 @@ class Support:
                 yield _Doubt("unsupported", f"the note denies {entity.text}")
             elif claimed in ABSENT and not said & ABSENT and "present" in said:
                 yield _Doubt("unsupported", f"the note does not deny {entity.text}")
-            elif claimed == "present" and said <= UNSURE:
+            elif (
+                claimed == "present" and said <= UNSURE and not (said == {"family"} and _FAMILY.search(text))
+            ):
                 yield _Doubt("weak", f"the note has {entity.text} as {_listed(said)}")
 
     def _mentioned(self, text: str, entities: Sequence[Entity]) -> list[Entity]:
@@ -357,7 +367,7 @@ def _doses(text: str, entities: Sequence[Entity]) -> list[tuple[str, Quantity]]:
     drugs = sorted((e for e in entities if e.label == "Medication"), key=lambda e: e.start)
     quantities = [quantity for quantity in find_quantities(text) if quantity.unit in _DOSE_UNITS]
     pairs = []
-    for drug, following in zip(drugs, [*drugs[1:], None], strict=True):
+    for drug, following in zip_longest(drugs, drugs[1:]):
         limit = min(drug.end + _FAR, following.start if following else len(text))
         dose = next((quantity for quantity in quantities if drug.end <= quantity.start < limit), None)
         if dose is not None:

@@ -85,20 +85,27 @@ def plain_words(text: str) -> list[tuple[str, str]]:
     for name, count in _named([word.group().lower() for word in found]):
         if name in plain:
             standing = text[found[place].start() : found[place + count - 1].end()]
-            if standing.lower() != plain[name]:
+            if standing.lower() not in (plain[name], _EVERYDAY.get(name)):
                 glossed.setdefault(standing, plain[name])
         place += count
     return list(glossed.items())
 
 
+_EVERYDAY = {name: name for name in ("as needed", "by mouth", "twice daily")}
+"""Plain enough when written out; only their short forms are explained."""
+
 _PLAIN_MARK = " [in plain words: "
 
 
-def with_plain_words(text: str) -> str:
-    """Return the text with its medical words explained behind it, in square brackets and marked as not the note's."""
-    glossed = plain_words(text)
-    explained = "; ".join(f"{word} = {plain}" for word, plain in glossed)
-    return f"{text}{_PLAIN_MARK}{explained}]" if glossed else text
+def with_plain_words(text: str, explained: set[str]) -> str:
+    """Return the text with its medical words explained behind it, in square brackets and marked as not the note's.
+
+    What is among `explained` is not explained again; the others are added to it.
+    """
+    glossed = [(word, plain) for word, plain in plain_words(text) if plain not in explained]
+    explained.update(plain for _, plain in glossed)
+    words = "; ".join(f"{word} = {plain}" for word, plain in glossed)
+    return f"{text}{_PLAIN_MARK}{words}]" if glossed else text
 
 
 def without_plain_words(text: str) -> str:

@@ -163,8 +163,14 @@ def _written(text: str, sections: Sequence[Section]) -> Iterator[Unit]:
             start = section.body_start
         mark = _LIST_MARK.match(text, start, end)
         span = _trimmed(text, mark.end() if mark else start, end)
-        if span is not None and any(map(str.isalpha, text[slice(*span)])):
+        if span is not None and _says_something(text[slice(*span)], section):
             yield _unit(text, (span,), section.name if section else None)
+
+
+def _says_something(words: str, section: Section | None) -> bool:
+    """Whether there is a word, and more than the title of the document: "DISCHARGE SUMMARY" above all sections."""
+    is_title = (section is None or section.name is None) and words.isupper() and len(words.split()) <= 5
+    return any(map(str.isalpha, words)) and not (is_title and "." not in words and ":" not in words)
 
 
 def _trimmed(text: str, start: int, end: int) -> tuple[int, int] | None:

@@ -1,0 +1,76 @@
+"""Mentions as a reader counts them: "right hilar lymphadenopathy" is one finding, "afebrile" is none.
+
+    entities = whole_mentions(note.text, entities, find_units(note.text))
+
+The recognizer follows a guideline that marks the body part and the finding apart, and now and then takes a word of the
+ordinary for a finding. For problem lists and omissions the pieces are put together and such words are passed over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from clinical.documents.annotations import Entity
+from clinical.tasks.answers import assert_answers
+from clinical.tasks.results import is_test_name
+from clinical.tasks.terms import content
+from clinical.tasks.units import Unit
+
+__all__ = ["PROBLEMS", "is_drug", "is_problem", "whole_mentions"]
+
+PROBLEMS = frozenset({"Disease", "Symptom"})
+
+_JOINED = frozenset({"Disease", "Symptom", "Anatomy"})
+
+_ORDINARY_WORDS = """afebrile normal stable well clear intact soft supple tender nontender alert oriented regular
+symmetric unremarkable comfortable healthy asymptomatic contour silhouette appearance size shape findings finding
+positive negative unchanged resolved improved improvement better recovery distress complaint complaints symptoms
+symptom disease problem problems condition illness injury abnormality abnormalities disorder interval change changes
+focal acute chronic mild moderate severe active awake cooperative pleasant obese thin gravid good poor sensation
+fetal movement ob ortho nkda ambulatory
+responsive reactive strength reflexes gait mood affect birth pregnancy delivery systolic diastolic"""
+_ORDINARY = content(_ORDINARY_WORDS)
+"""Words that alone name no problem, whatever the recognizer calls them."""
+
+_NO_DRUG_WORDS = """diet salt fluid fluids water saline oxygen alcohol tobacco food meal meals caffeine coffee contrast
+solution dressing bandage betadine drink medication medications medicine medicines drug drugs pill pills tablet tablets
+treatment therapy dose supplement supplements vaccine vaccination blood sodium low protein sugar cholesterol glucose
+salt nkda nka ortho ob cocaine marijuana heroin"""
+_NO_DRUG = content(_NO_DRUG_WORDS)
+
+
+def whole_mentions(text: str, entities: Sequence[Entity], units: Sequence[Unit]) -> list[Entity]:
+    """Return the entities in their order, findings with the body part that stands before them as one.
+
+    Assertion, section and label are those of the finding; in a dialogue, what a question names is asserted by its
+    answer.
+    """
+    joined: list[Entity] = []
+    for entity in sorted(entities, key=lambda entity: (entity.start, entity.end)):
+        before = joined[-1] if joined else None
+        if before is not None and _belongs(text, before, entity):
+            joined[-1] = replace(entity, start=before.start, text=text[before.start : entity.end])
+        else:
+            joined.append(entity)
+    return assert_answers(joined, units)
+
+
+def is_problem(entity: Entity) -> bool:
+    """Return whether the entity names a problem, and not just what is ordinary."""
+    return entity.label in PROBLEMS and not content(entity.text) <= _ORDINARY
+
+
+def is_drug(entity: Entity) -> bool:
+    """Return whether the entity names a drug: no diet, no test of the laboratory, no "medication"."""
+    return (
+        entity.label == "Medication"
+        and not content(entity.text) <= _NO_DRUG
+        and not is_test_name(entity.text)
+    )
+
+
+def _belongs(text: str, before: Entity, entity: Entity) -> bool:
+    """Whether two entities that stand side by side are one finding."""
+    side_by_side = before.end <= entity.start and text[before.end : entity.start] in (" ", "-")
+    return side_by_side and before.label in _JOINED and entity.label in PROBLEMS
