@@ -1,7 +1,8 @@
-"""Puts a small model and its adapter for `ner` together as they ship: half precision, settings, card, checksums.
+"""Puts a small model, and its adapter for `ner` if it has one, together as they ship: half precision, card, checksums.
 
     python -m clinical.finetune.mistral_release --base build/tagger --adapter build/adapter \\
         --out clinical/models/weights/clinical-tiny --gold ncbi_disease:dev,maccrobat:dev
+    python -m clinical.finetune.mistral_release --base build/run/model --tokenizer build/mini --out build/clinical-mini
     python -m clinical.finetune.mistral_release --help
 """
 
@@ -32,15 +33,28 @@ mistakes much more than the other systems, knows none of the labels that its cor
 shown a note of a hospital. It cannot write prose. It is not a medical device."""
 
 
-def assemble(base: Path, adapter: Path, out: Path) -> None:
-    """Write base and adapter to `out` in half precision, the adapter tied to the base as it is stored there."""
+def assemble(base: Path, adapter: Path | None, out: Path, tokenizer: Path | None = None) -> None:
+    """Write base and adapter to `out` in half precision, the adapter tied to the base as it is stored there.
+
+    `tokenizer` is a folder with the tokenizer's files, where the base has none.
+    """
     import torch
 
     network = load_network(base).to(torch.float16)
     network.config.dtype = torch.float16
     network.save_pretrained(out)
     for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
-        shutil.copy(base / name, out / name)
+        shutil.copy((tokenizer or base) / name, out / name)
+    settings = _read(base / "clinical.json")
+    if adapter:
+        _add_adapter(adapter, out)
+        settings["adapters"] = {"ner": ADAPTER}
+    _write(out / "clinical.json", settings)
+    for path in out.rglob("*.safetensors"):
+        path.chmod(0o644)  # safetensors writes files that only their owner can read
+
+
+def _add_adapter(adapter: Path, out: Path) -> None:
     target = out / ADAPTER
     target.mkdir(parents=True, exist_ok=True)
     _half(adapter / "adapter_model.safetensors", target / "adapter_model.safetensors")
@@ -50,9 +64,6 @@ def assemble(base: Path, adapter: Path, out: Path) -> None:
     _write(target / "adapter_config.json", config)
     card = _read(adapter / "clinical.json")
     _write(target / "clinical.json", {**card, "base_fingerprint": fingerprint(out)})
-    _write(out / "clinical.json", {**_read(base / "clinical.json"), "adapters": {"ner": ADAPTER}})
-    for path in out.rglob("*.safetensors"):
-        path.chmod(0o644)  # safetensors writes files that only their owner can read
 
 
 def _half(source: Path, target: Path) -> None:
@@ -87,8 +98,9 @@ def card(out: Path, steps: Sequence[dict[str, Any]], measured: Sequence[dict[str
         f"# {out.name}",
         "",
         f"A `MistralForCausalLM` with {config['num_hidden_layers']} layers of {config['hidden_size']} and a "
-        f"vocabulary of {config['vocab_size']}, trained from nothing by this project, with a LoRA adapter for "
-        f"`ner` in `{ADAPTER}`. Weights under the licence of the project (Apache-2.0).",
+        f"vocabulary of {config['vocab_size']}, trained from nothing by this project"
+        + (f", with a LoRA adapter for `ner` in `{ADAPTER}`" if (out / ADAPTER).is_dir() else "")
+        + ". Weights under the licence of the project (Apache-2.0).",
         "",
         "| step | command | commit | date | seed | trained on |",
         "|---|---|---|---|---|---|",
@@ -125,10 +137,12 @@ def _sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def run(base: Path, adapter: Path, out: Path, gold: Sequence[str]) -> None:
+def run(
+    base: Path, adapter: Path | None, out: Path, gold: Sequence[str], tokenizer: Path | None = None
+) -> None:
     """Write the model that ships, with its card."""
-    assemble(base, adapter, out)
-    text = card(out, history(adapter), scores(out, gold))
+    assemble(base, adapter, out, tokenizer)
+    text = card(out, history(adapter or base), scores(out, gold))
     (out / "README.md").write_text(text, encoding="utf-8")
 
 
@@ -147,7 +161,10 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--base", type=Path, required=True)
-    parser.add_argument("--adapter", type=Path, required=True)
+    parser.add_argument(
+        "--adapter", type=Path, help="the adapter for ner; none where the base is trained for it"
+    )
+    parser.add_argument("--tokenizer", type=Path, help="folder with the tokenizer, where the base has none")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--gold", default="", help="corpus:split,… to score for the card")
     given = parser.parse_args()
@@ -155,7 +172,13 @@ def main() -> None:
     import torch
 
     torch.set_num_threads(1)
-    run(given.base, given.adapter, given.out, [name for name in given.gold.split(",") if name])
+    run(
+        given.base,
+        given.adapter,
+        given.out,
+        [name for name in given.gold.split(",") if name],
+        given.tokenizer,
+    )
 
 
 if __name__ == "__main__":

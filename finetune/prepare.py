@@ -10,6 +10,7 @@ in it, but for held-out text, on which the loss is measured.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import time
 from bisect import bisect_right
 from collections import Counter, defaultdict
@@ -24,9 +25,12 @@ from clinical.corpora.catalog import find
 from clinical.corpora.records import GoldDocument, read, read_records
 from clinical.corpora.typography import detokenize
 from clinical.documents.sentences import split_sentences
+from clinical.finetune import suite_rows
 from clinical.finetune.light_data import SOURCES
 from clinical.finetune.mistral_rows import flat
 from clinical.finetune.packed import GOES_ON, STARTS_PIECE, VISIBLE, Packed
+from clinical.finetune.provenance import provenance, write_history
+from clinical.finetune.rows import Writer
 from clinical.finetune.silver import CORPORA, SENTENCE_CORPORA, SENTENCES_PER_TEXT, kept, read_silver
 from clinical.finetune.synthetic_notes import fillers, synthetic
 from clinical.finetune.tokenizer import CONTROL_TOKENS, train_tokenizer
@@ -318,6 +322,7 @@ def run(silver: Path, out: Path, tokenizer_folder: Path | None, vocab: int, seed
     """Write the data file and the tokenizer to `out`."""
     from clinical.models.mistral import load_tokenizer
 
+    record = provenance()
     began = time.process_time()
     marked = list(all_texts(silver, seed))
     out.mkdir(parents=True, exist_ok=True)
@@ -328,7 +333,8 @@ def run(silver: Path, out: Path, tokenizer_folder: Path | None, vocab: int, seed
             (one.text for one in marked if not one.twin), [label.name for label in clinical_labels()], vocab
         )
     tokenizer.save_pretrained(out)
-    tokens = TextTokens(tokenizer, detect(tokenizer))
+    chat = detect(tokenizer)
+    tokens = TextTokens(tokenizer, chat)
     packer = Packer(tokens)
     for one in marked:
         packer.add(one)
@@ -336,14 +342,31 @@ def run(silver: Path, out: Path, tokenizer_folder: Path | None, vocab: int, seed
     control["newline"] = tokens.piece("\n")[0]
     packed = packer.pack(control, label_sets(packer.layer_words))
     packed.add_held_out(tokens, held_out_texts())
-    packed.add_task_rows([])
+    packed.add_task_rows(suite_rows.rows(Writer(tokenizer, chat), seed))
     packed.save(out / "data.safetensors")
     stream = packed.text_stream()
     characters = sum(len(one.text) for one in marked if not one.twin)
     print(f"{len(stream)} tokens of text, {characters} characters; {dict(packer.layer_words)} words")
     size = (out / "data.safetensors").stat().st_size / 2**20
     print(f"{size:.1f} MiB, {time.process_time() - began:.0f} core-s", flush=True)
+    record |= {
+        "step": "data: gold, silver by light, made-up notes",
+        "recipe": {"seed": seed},
+        "corpora": _sources(silver),
+        "text_tokens": len(stream),
+        "text_characters": characters,
+        "words_of_layers": dict(packer.layer_words),
+        "rows_of_tasks": len(packed.arrays["rows.start"]),
+        "sha256": hashlib.sha256((out / "data.safetensors").read_bytes()).hexdigest(),
+    }
+    write_history([record], out)
     return packed
+
+
+def _sources(silver: Path) -> list[str]:
+    """Return the corpora that are in the file."""
+    silver_names = [f"{name}:train" for name in CORPORA if (silver / f"{name}.jsonl.gz").is_file()]
+    return sorted({*GOLD, *silver_names, *(f"{name}:train" for name in PLAIN_FIELDS)})
 
 
 def main() -> None:

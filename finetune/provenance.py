@@ -20,8 +20,16 @@ def provenance() -> dict[str, Any]:
         "date": datetime.now(UTC).date().isoformat(),
         "commit": _commit(),
         "command": " ".join(["python -m", f"clinical.finetune.{module}", *map(_shown, sys.argv[1:])]),
-        "versions": {name: metadata.version(name) for name in _PACKAGES},
+        "versions": {name: version for name in _PACKAGES if (version := _version(name))},
     }
+
+
+def _version(package: str) -> str | None:
+    """Return the version of a package; where a model is trained some of them may be missing."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
 
 
 def _shown(argument: str) -> str:

@@ -30,6 +30,7 @@ from torch.nn import functional
 from clinical.finetune.exercises import POOL, Batch, Mixture, batches
 from clinical.finetune.network import SIZES, Network, Size, described, size_of
 from clinical.finetune.packed import Packed
+from clinical.finetune.provenance import history, provenance, write_history
 
 CHECKPOINT = "checkpoint.pt"
 EMBEDDING = "model.embed_tokens.weight"
@@ -58,6 +59,7 @@ class Plan:
     copy_weight: float = 0.1
     copy_share: float = 0.5
     average: float = 0.999
+    dropout: float = 0.0
     seed: int = 0
     layers: dict[str, float] = field(default_factory=lambda: dict(Mixture().layers))
 
@@ -94,7 +96,7 @@ class Trainer:
     ) -> None:
         self.plan, self.size, self.packed, self.device = plan, size, packed, device
         self.step = 0
-        self.network = Network(size, plan.seed).to(device)
+        self.network = Network(size, plan.seed, plan.dropout).to(device)
         self._forward = torch.compile(self.network, dynamic=True) if compiled else self.network
         self._autocast = (lambda: torch.autocast(device, torch.bfloat16)) if bfloat16 else nullcontext
         self._optimizers = self._made_optimizers()
@@ -163,6 +165,10 @@ class Trainer:
 
     def learn(self, batch: Batch) -> dict[str, torch.Tensor]:
         """Take one step and return its losses."""
+        if self.plan.dropout:
+            torch.manual_seed(
+                1_000_003 * self.plan.seed + self.step
+            )  # a step draws alike, whatever came before
         rate = self.plan.rate(self.step)
         for optimizer in self._optimizers:
             for group in optimizer.param_groups:
@@ -216,6 +222,7 @@ class Trainer:
         ids = self.packed.arrays["held_out"].astype(np.int64)
         kept = [p.detach().clone() for p in self.network.parameters()]
         self._put(self._average)
+        self.network.eval()
         nats = 0.0
         with self._autocast():
             for start in range(0, len(ids), rows * length):
@@ -228,6 +235,7 @@ class Trainer:
                         logits.float().flatten(0, 1), wanted.flatten(), reduction="sum"
                     ).item()
         self._put(kept)
+        self.network.train()
         return nats / math.log(2) / float(self.packed.header["held_out_bytes"])
 
     @torch.no_grad()
@@ -292,7 +300,7 @@ def _log(
     print(line, flush=True)
 
 
-def write_model(trainer: Trainer, data: Path, out: Path) -> None:
+def write_model(trainer: Trainer, data: Path, out: Path, record: dict[str, Any]) -> None:
     """Write the averaged weights as a model folder of `transformers`: half precision, in files of at most 15 MB."""
     from transformers import MistralConfig, MistralForCausalLM
 
@@ -306,6 +314,7 @@ def write_model(trainer: Trainer, data: Path, out: Path) -> None:
             shutil.copy(data / name, out / name)
     card = {"prompt": "ner.short.v1", "chunk_pieces": 96, "labels": list(trainer.packed.labels)}
     (out / "clinical.json").write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
+    write_history([*history(data), record], out)
 
 
 def main() -> None:
@@ -317,7 +326,7 @@ def main() -> None:
     parser.add_argument(
         "--out", type=Path, required=True, help="folder for the run; the model is in OUT/model"
     )
-    parser.add_argument("--size", choices=SIZES, default="8x320")
+    parser.add_argument("--size", choices=SIZES, default="8x320", help="layers x width")
     parser.add_argument("--start", type=Path, help="a model folder to begin with, instead of nothing")
     parser.add_argument("--set", nargs="*", default=[], metavar="NAME=VALUE", help="other values of the plan")
     parser.add_argument("--tokens", type=float, help="tokens of the whole run")
@@ -332,9 +341,10 @@ def main() -> None:
     packed = Packed.open(given.data / "data.safetensors")
     if given.resume:
         held = json.loads((given.out / "run.json").read_text(encoding="utf-8"))
-        plan, size = Plan(**held["plan"]), Size(**held["size"])
+        plan, size, started = Plan(**held["plan"]), Size(**held["size"]), held["started"]
     else:
         plan = changed(Plan(), given.set)
+        started = provenance()
         if given.tokens:
             plan = replace(plan, tokens=int(given.tokens))
         size = SIZES[given.size]
@@ -349,15 +359,25 @@ def main() -> None:
     else:
         if given.start:
             trainer.start_from(given.start)
-        record = {"plan": asdict(plan), "size": described(size), "start": given.start and given.start.name}
-        (given.out / "run.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+        written = {"plan": asdict(plan), "size": described(size), "started": started}
+        (given.out / "run.json").write_text(json.dumps(written, indent=1) + "\n", encoding="utf-8")
     parameters = sum(p.numel() for p in trainer.network.parameters())
     print(f"{parameters} parameters, step {trainer.step} of {plan.steps}, on {device}", flush=True)
     stream = batches_of(given.data, packed, plan, trainer.step, given.workers)
     complete = train(trainer, stream, given.out, given.minutes)
     bits = trainer.bits_per_byte()
     print(f"step {trainer.step} of {plan.steps}, {bits:.4f} bits per byte of held-out text", flush=True)
-    write_model(trainer, given.data, given.out / "model")
+    record = {
+        "step": "training",
+        **started,
+        "device": torch.cuda.get_device_name() if device == "cuda" else "cpu",
+        "recipe": asdict(plan),
+        "size": described(size),
+        "corpora": [],
+        "steps_done": trainer.step,
+        "held_out_bits_per_byte": round(bits, 4),
+    }
+    write_model(trainer, given.data, given.out / "model", record)
     if not complete:
         print("not complete: go on with --resume", flush=True)
     if given.workers:

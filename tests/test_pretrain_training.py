@@ -22,6 +22,14 @@ NOTES = [
     ("No fever. Given aspirin 81mg daily.", [(3, 8, "Symptom"), (16, 23, "Medication"), (24, 28, "Dosage")]),
     ("Asthma since 1990.\nOn salbutamol.", [(0, 6, "Disease"), (22, 32, "Medication")]),
 ]
+RECORD = {
+    "step": "training",
+    "command": "python -m x",
+    "commit": "abc",
+    "date": "2026-11-21",
+    "recipe": {"seed": 7},
+    "corpora": [],
+}
 LABELS = ["Disease", "Dosage", "Medication", "Symptom"]
 
 
@@ -146,7 +154,9 @@ def test_pieces_add_up_to_the_run_bit_for_bit(data: Path, packed: Packed, tmp_pa
     from clinical.finetune.small_training import CHECKPOINT, Plan, batches_of, train
 
     torch.set_num_threads(1)
-    plan = Plan(tokens=32 * 200, batch_tokens=200, text_until=0.4, text_before=0.6, text_length=16)
+    plan = Plan(
+        tokens=32 * 200, batch_tokens=200, text_until=0.4, text_before=0.6, text_length=16, dropout=0.1
+    )
     assert plan.steps == 32
 
     whole = trainer_of(packed, plan)
@@ -191,7 +201,7 @@ def test_training_learns_the_notes_by_heart(data: Path, packed: Packed, tmp_path
 
     torch.set_num_threads(1)
     plan = Plan(
-        tokens=240 * 700,
+        tokens=160 * 700,
         batch_tokens=700,
         text_before=0,
         text_after=0,
@@ -202,7 +212,7 @@ def test_training_learns_the_notes_by_heart(data: Path, packed: Packed, tmp_path
     )
     trainer = trainer_of(packed, plan)
     assert train(trainer, batches_of(data, packed, plan, 0, 0), tmp_path, None)
-    write_model(trainer, data, tmp_path / "model")
+    write_model(trainer, data, tmp_path / "model", RECORD)
     tagger = MistralTagger.load(str(tmp_path / "model"))
     assert (tagger.template.name, tagger.chunk_pieces) == ("ner.short.v1", 96)
     found = tagger.tag([text for text, _ in NOTES], by_name(LABELS))
@@ -250,3 +260,58 @@ def test_a_setting_that_is_none_is_named() -> None:
     assert (made.muon_lr, made.layers["notes"], made.tokens) == (0.01, 0.5, 5_000_000)
     with pytest.raises(SystemExit, match="no setting 'muon'"):
         changed(Plan(), ["muon=1"])
+
+
+def test_from_texts_to_a_release_in_pieces_or_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The commands of `clinical.finetune.pretrain`, at the scale of a toy."""
+    import sys
+
+    import torch
+    from safetensors.torch import load_file
+
+    from clinical.documents.sentences import split_sentences
+    from clinical.finetune import mistral_release, prepare, small_training, suite_rows
+    from clinical.models.mistral_tagger import MistralTagger
+
+    def texts(silver: Path, seed: int) -> list[Marked]:
+        return [Marked(text, list(split_sentences(text)), {"maccrobat": spans}) for text, spans in NOTES]
+
+    monkeypatch.setattr(prepare, "all_texts", texts)
+    monkeypatch.setattr(prepare, "held_out_texts", lambda: ["Fever and asthma."])
+    monkeypatch.setattr(suite_rows, "rows", lambda writer, seed: [("ask", [5, 9, 11, 7], 2)])
+    made = prepare.run(tmp_path, tmp_path / "data", None, 420, 0)
+    assert list(made.task_rows()) == [("ask", [5, 9, 11, 7], 2)]
+
+    def trained(out: str, *arguments: str) -> dict[str, Any]:
+        called = [
+            "small_training.py",
+            "--data",
+            str(tmp_path / "data"),
+            "--out",
+            str(tmp_path / out),
+            *arguments,
+        ]
+        monkeypatch.setattr(sys, "argv", called)
+        small_training.main()
+        return load_file(tmp_path / out / "model/model.safetensors")
+
+    run = ("--size", "toy", "--tokens", "6400", "--set", "batch_tokens=200", "text_length=16", "dropout=0.1")
+    at_once = trained("whole", *run)
+    first = trained("pieces", *run, "--minutes", "0")
+    in_pieces = trained("pieces", "--resume")
+    assert all(torch.equal(at_once[name], weight) for name, weight in in_pieces.items())
+    assert not all(torch.equal(first[name], weight) for name, weight in in_pieces.items())
+
+    mistral_release.run(tmp_path / "pieces/model", None, tmp_path / "release", [], tmp_path / "data")
+    tagger = MistralTagger.load(str(tmp_path / "release"))
+    assert tagger.template.name == "ner.short.v1"
+    card = (tmp_path / "release/README.md").read_text(encoding="utf-8")
+    assert "| data: gold, silver by light, made-up notes |" in card
+    assert (
+        "| training | `python -m clinical.finetune.small_training --data build/data --out build/pieces"
+        in card
+    )
+    assert "adapter" not in card.split("|")[0]
+    assert str(tmp_path) not in card

@@ -1,0 +1,116 @@
+"""Rows of the tasks beside `ner`, in the words of the product: questions on numbered sentences, questions of patients.
+
+    rows(Writer(tokenizer, V3))          # task, ids, where the answer begins
+
+`ask`: which of up to 24 numbered sentences answer (`ask.quote.v1`), on made-up notes and on the articles of MedQuAD, a
+part of them without an answer. `question`: what a patient asks (`summarize.question.v1`), from MeQSum. Summaries in
+prose are left out: a model of this size makes them up.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+
+from clinical.corpora import medquad_questions
+from clinical.corpora.qa import QuestionOnText
+from clinical.corpora.records import read, read_records
+from clinical.documents.note import Note
+from clinical.documents.sentences import split_sentences
+from clinical.finetune import synthetic_questions
+from clinical.finetune.examples import Example
+from clinical.finetune.rows import Writer
+from clinical.models.language_model import Message, Request, Selection
+from clinical.prompts import templates
+from clinical.prompts.templates import Template
+from clinical.tasks.ask import Scored
+from clinical.tasks.ask_mistral import READ, numbered
+from clinical.tasks.evidence import Stretch, Told
+
+MADE_UP = 8000
+ARTICLES = 5000
+STRANGERS = 0.15
+"""The share of questions on articles that are put to another article, which does not answer them."""
+
+MOST_CHOSEN = 5
+LONGEST = 700
+"""Longer rows, in tokens, are left out."""
+
+
+def rows(writer: Writer, seed: int = 0) -> Iterator[tuple[str, list[int], int]]:
+    """Yield the rows: name of the task, ids, where the answer begins."""
+    for example in examples(seed):
+        row = writer.row(example)
+        if row is not None and len(row.ids) <= LONGEST:
+            yield example.task, row.ids, row.learned[-1][0]
+
+
+def examples(seed: int) -> Iterator[Example]:
+    """Yield the examples of all tasks."""
+    choose = random.Random(seed)
+    template = templates.load("ask.quote.v1")
+    for made in synthetic_questions.questions(MADE_UP, seed, _sentences_of_notes()):
+        yield _asked(template, made.question, "", made.lines, made.answers, choose)
+    yield from _on_articles(template, choose)
+    yield from _questions_of_patients()
+
+
+def _sentences_of_notes() -> list[str]:
+    texts = [record["target"] for record in read_records("mts_dialog", "train")]
+    texts += [document.text for document in read("maccrobat", "train")]
+    found = (text[start:end] for text in texts for start, end in split_sentences(text))
+    return [" ".join(sentence.split()) for sentence in found if 20 < len(sentence) < 200]
+
+
+def _on_articles(template: Template, choose: random.Random) -> Iterator[Example]:
+    items = list(medquad_questions.read("train"))
+    for item in choose.sample(items, min(ARTICLES, len(items))):
+        text = choose.choice(items) if choose.random() < STRANGERS else item
+        strange = text.title != item.title
+        if text is not item and not strange:
+            continue
+        lines, answers = _window(text, frozenset() if strange else item.answers or frozenset(), choose)
+        yield _asked(template, item.question, text.title, lines, answers, choose)
+
+
+def _window(
+    item: QuestionOnText, answers: frozenset[int], choose: random.Random
+) -> tuple[list[tuple[str, str]], frozenset[int]]:
+    """Return up to 24 sentences of an article, with one that answers among them where there is one."""
+    count = len(item.sentences)
+    size = choose.randint(min(4, count), min(READ, count))
+    near = choose.choice(sorted(answers)) if answers else choose.randrange(count)
+    first = choose.randint(max(0, near - size + 1), min(near, count - size))
+    lines = [("", item.sentence(number)) for number in range(first, first + size)]
+    inside = sorted(number - first for number in answers if first <= number < first + size)
+    return lines, frozenset(inside[:MOST_CHOSEN])
+
+
+def _asked(
+    template: Template,
+    question: str,
+    title: str,
+    lines: Sequence[tuple[str, str]],
+    answers: frozenset[int],
+    choose: random.Random,
+) -> Example:
+    """Return a question on numbered sentences, as `clinical ask` puts it; `lines` are heading and sentence."""
+    lines = lines[:READ]
+    title = title or choose.choice(("discharge.txt", "note", "visit 3", "consult.txt", "letter"))
+    note = Note(title, "\n".join(sentence for _, sentence in lines))
+    told = [Told(0, 0, sentence, 1, heading) for heading, sentence in lines]
+    stretch = Stretch(note, title, tuple(told))
+    text = "\n".join(numbered([Scored(stretch, one, None) for one in told]))
+    values = templates.checked(template, {"question": question, "text": text})
+    constraint = Selection(len(lines), MOST_CHOSEN)
+    request = Request((Message("user", template.render(values)),), constraint)
+    chosen = tuple(sorted(number + 1 for number in answers if number < len(lines)))[:MOST_CHOSEN]
+    return Example("ask", title, constraint.write(chosen), request, chosen=chosen)
+
+
+def _questions_of_patients() -> Iterator[Example]:
+    template = templates.load("summarize.question.v1")
+    for record in read_records("meqsum", "train"):
+        values = templates.checked(template, {"text": record["source"]})
+        request = Request((Message("user", template.render(values)),))
+        yield Example("summarize", record["id"], record["target"], request)
