@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 from random_models import ask
+from test_language_model import acceptor
 
 from clinical.cli import cli
 from clinical.errors import ClinicalError, UsageError
@@ -44,6 +45,7 @@ class FakeServer:
         self.models: list[dict[str, Any]] = [{"id": "mistral"}]
         self.grammar: str | None = None
         self.strict = False
+        self.list_status = 200
         self.first: list[Reply] = []
         self.seconds = 0.0
         self.bodies: list[dict[str, Any]] = []
@@ -88,7 +90,8 @@ class FakeServer:
     def _listed(self, path: str) -> Reply:
         if path == "/props":
             return 200, {}, {"default_generation_settings": {"n_ctx": 1024}}
-        return (200, {}, {"data": self.models}) if path == "/v1/models" else (404, {}, {})
+        status = self.list_status if path == "/v1/models" else 404
+        return status, {}, {"data": self.models}
 
     def _completed(self, body: dict[str, Any]) -> Reply:
         with self.lock:
@@ -193,6 +196,18 @@ def test_a_wrong_or_missing_name_lists_what_there_is(fake: FakeServer) -> None:
         connect(f"{fake.url}#nor")
     with pytest.raises(UsageError, match=r"more than one model, or none; name one after #: base, ner$"):
         connect(fake.url)
+
+
+def test_a_server_that_cannot_list_its_models_is_given_a_name(fake: FakeServer) -> None:
+    for status, url in ((404, fake.url.removesuffix("/v1") + "/v2"), (500, fake.url)):
+        fake.list_status = status
+        assert connect(f"{url}#mistral", pause_s=0.01).model == "mistral"
+    fake.list_status = 404
+    with pytest.raises(UsageError, match="does not list its models; name one"):
+        quick(fake)
+    fake.list_status = 500
+    with pytest.raises(ClinicalError, match="answers with status 500"):
+        quick(fake)
 
 
 def test_nobody_there_is_one_line() -> None:
@@ -441,6 +456,33 @@ def test_grammars_in_the_notation_of_llama_cpp() -> None:
     assert odd.startswith('root ::= o0\no0 ::= " "? "a" o1 | "<B b>" " "? "a" i1-0\n')
     literals = re.findall(r'"((?:[^"\\]|\\.)*)"', odd)
     assert {'\\"', "\\\\", "\\n", "\\u0007", "\U0001f489", "\\u200b"} <= set(literals)
+
+
+@pytest.mark.parametrize(
+    "constraint",
+    [Selection(12, 2), OneOf(("yes", 'said "no"\n\u00e9')), TaggedCopy('a "b"\\ \u00e9 <\n', ("A",))],
+)
+def test_grammars_in_the_notation_of_llama_cpp_mean_the_same(constraint: Any) -> None:
+    """Read by llguidance's own reader of that notation."""
+    from llguidance.gbnf_to_lark import gbnf_to_lark
+
+    ours, theirs = acceptor(constraint.to_lark()), acceptor(gbnf_to_lark(to_gbnf(constraint.to_lark())))
+    legal = [
+        "none",
+        " 2, 11",
+        "yes",
+        'said "no"\n\u00e9',
+        'a "b"\\ \u00e9 <\n',
+        '<A>a "b"</A>\\ \u00e9<A> <</A>\n',
+    ]
+    answers = {
+        a[:n] + more + a[n + cut :]
+        for a in legal
+        for n in range(len(a))
+        for cut, more in ((0, ""), (1, ""), (0, "A"))
+    }
+    accepted = {answer for answer in answers if ours(answer)}
+    assert accepted == {answer for answer in answers if theirs(answer)} != set()
 
 
 # --- through the command line -----------------------------------------------------------------------

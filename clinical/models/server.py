@@ -380,15 +380,29 @@ def connect(model: str, *, timeout_s: float = TIMEOUT_S, pause_s: float = 0.5) -
     if leaves_the_house(host):
         plain = ", unencrypted" if url.lower().startswith("http://") else ""
         _log.warning("notes will leave this machine: they are sent to %s%s", url, plain)
-    try:
-        listed = connection.ask("GET", f"{url}/models").get("data") or []
-    except Refused as refused:
-        if name is None:
-            raise UsageError(f"{url} does not list its models; name one: {url}#model") from refused
-        listed = []
+    listed = _listed(connection) if name is None else _listed_if_told(connection)
     known = {str(entry["id"]): entry for entry in listed if isinstance(entry, dict) and "id" in entry}
     name = _known_name(name, list(known), url)
     return ServerModel(connection, name, _window(connection, known.get(name, {})))
+
+
+def _listed(connection: Connection) -> list[Any]:
+    try:
+        return list(connection.ask("GET", f"{connection.url}/models").get("data") or [])
+    except Refused as refused:
+        raise UsageError(
+            f"{connection.url} does not list its models; name one: {connection.url}#model"
+        ) from refused
+
+
+def _listed_if_told(connection: Connection) -> list[Any]:
+    """Return the list of models, an empty one from a server that cannot list them: the name will do."""
+    try:
+        return list(connection.ask("GET", f"{connection.url}/models", attempts=2).get("data") or [])
+    except UsageError:
+        raise
+    except (Refused, ClinicalError):
+        return []
 
 
 def _known_name(name: str | None, known: list[str], url: str) -> str:
@@ -396,7 +410,7 @@ def _known_name(name: str | None, known: list[str], url: str) -> str:
         return known[0]
     for candidate in (name, f"{name}:latest"):  # Ollama's way to say a name without a version
         if name is not None and (candidate in known or not known):
-            return candidate or name
+            return candidate
     models = ", ".join(known[:20]) or "none"
     if name is None:
         raise UsageError(f"{url} has more than one model, or none; name one after #: {models}")
