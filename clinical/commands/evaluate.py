@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import click
 
+from clinical.commands.evaluate_ask import ask
 from clinical.commands.evaluate_ner import ner
 from clinical.commands.evaluate_search import search
+from clinical.commands.evaluate_summarize import summarize
 
 
 @click.group()
@@ -16,8 +18,10 @@ def evaluate() -> None:
     Examples:
       clinical evaluate ner --gold bc5cdr:test --systems light@bc5cdr,scispacy@bc5cdr
       clinical evaluate search --gold medquad_liveqa --half report
+      clinical evaluate ask --gold medquad:test
+      clinical evaluate summarize --gold mts_dialog:test
     """
 
 
-for command in (ner, search):
+for command in (ask, ner, search, summarize):
     evaluate.add_command(command)

@@ -1,0 +1,127 @@
+"""`clinical ask`: what the notes say to a question, with the place of every sentence."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Literal
+
+import click
+
+from clinical.commands.options import Name
+from clinical.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from clinical.documents.answers import Answer
+    from clinical.index.ranking import Mode
+
+
+def _formats() -> Sequence[str]:
+    from clinical.formats.answers import ANSWER_FORMATS
+
+    return ANSWER_FORMATS
+
+
+def _modes() -> Sequence[str]:
+    from clinical.index.ranking import MODES
+
+    return MODES
+
+
+def _systems() -> Sequence[str]:
+    from clinical.tasks.ask import SYSTEMS
+
+    return SYSTEMS
+
+
+@click.command(short_help="Ask the notes a question: quoted sentences, or that they do not tell.")
+@click.argument("question")
+@click.argument("paths", metavar="PATH…", nargs=-1, required=True)
+@click.option("-k", "most", metavar="N", type=click.IntRange(min=1), default=5, show_default=True,
+              help="How many sentences at most.")  # fmt: skip
+@click.option("--system", metavar="S", type=Name("system", _systems),
+              help="light or mistral.  [default: mistral if a model is chosen, else light]")  # fmt: skip
+@click.option(
+    "--model", metavar="M", help="The model of mistral: a shipped one, a folder, a hub id, a server's URL."
+)
+@click.option("--adapter", metavar="DIR", help="An adapter of yours for the model.")
+@click.option("--prompt", metavar="FILE", help="A prompt template of yours in place of ask.v1.")
+@click.option(
+    "--quote", is_flag=True, help="mistral chooses sentences of the notes in place of writing its own."
+)
+@click.option("--yes-no", "yes_no", is_flag=True, help="Answer with yes, no or maybe, and the evidence.")
+@click.option("--study", is_flag=True, help="With --yes-no: the documents are abstracts of studies.")
+@click.option("--mode", metavar="M", type=Name("mode", _modes), default="hybrid", show_default=True,
+              help="How notes are searched: lexical, dense, or hybrid (both).")  # fmt: skip
+@click.option("--section", metavar="S", help="Only what stands in this section, as medications.")
+@click.option("--path", "only", metavar="GLOB", help="Only files or ids like this, as cardiology/*.")
+@click.option("--since", metavar="DATE", help="Only notes of this day, month or year (2024-05) or later.")
+@click.option("--until", metavar="DATE", help="Only notes of this day, month or year or earlier.")
+@click.option("--format", "format_", metavar="F", type=Name("format", _formats),
+              help="table, jsonl, json or html.  [default: table or, in a pipe, jsonl]")  # fmt: skip
+@click.option("-q", "--quiet", is_flag=True, help="Say only what went wrong.")
+@click.pass_context
+def ask(
+    ctx: click.Context,
+    question: str,
+    paths: tuple[str, ...],
+    most: int,
+    system: str | None,
+    model: str | None,
+    adapter: str | None,
+    prompt: str | None,
+    quote: bool,
+    yes_no: bool,
+    study: bool,
+    mode: Mode,
+    section: str | None,
+    only: str | None,
+    since: str | None,
+    until: str | None,
+    format_: str | None,
+    quiet: bool,
+) -> None:
+    """Answer a question from the notes, each sentence with the file and line it stands on.
+
+    light quotes the notes; mistral writes, and what its citations do not bear out is marked. When nothing
+    in the notes seems to answer, that is said, and the nearest sentences are shown. Questions and notes are
+    read in English. Exit code 1 when some files could not be read.
+
+    \b
+    Examples:
+      clinical ask "Which anticoagulant was stopped, and why?" notes/
+      clinical ask "any allergies?" notes/ --section allergies -k 3
+      clinical ask "Did she have a stroke?" notes/ --yes-no
+      clinical ask "What did the CT show?" notes/ --format jsonl | jq .citations
+    """
+    from clinical.commands.index import show_changes, update_progress
+    from clinical.formats.answers import write_answer
+    from clinical.index.filters import Filter
+    from clinical.models.embedder import Embedder
+    from clinical.tasks.ask import ask as answer_question
+    from clinical.tasks.ask import load_answerer
+
+    if study and not yes_no:
+        raise UsageError("--study goes with --yes-no")
+    decision: Literal["notes", "study"] | None = ("study" if study else "notes") if yes_no else None
+    answerer = load_answerer(
+        system, model, adapter=adapter, prompt=prompt, quote=quote, most=most, yes_no=decision
+    )
+    filter = Filter(path=only, since=since, until=until)
+    with update_progress(quiet) as done:
+        asked = answer_question(
+            question, paths, Embedder(), answerer, mode=mode, section=section, filter=filter, done=done
+        )
+    show_changes(asked.changes, asked.remarks, quiet)
+    for line in _remarks(asked.answer):
+        click.echo(line, err=True)
+    write_answer(format_ or ("table" if sys.stdout.isatty() else "jsonl"), asked.answer, sys.stdout)
+    ctx.exit(1 if asked.changes.faults else 0)
+
+
+def _remarks(answer: Answer) -> Sequence[str]:
+    """Return the lines for the user beside the answer."""
+    if answer.abstained and not answer.nearest:
+        return [*answer.warnings, "nothing in these notes has to do with the question; try other words"]
+    return answer.warnings

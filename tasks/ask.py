@@ -1,0 +1,296 @@
+"""Questions: what do the notes say to this? An answer made of quoted sentences, each with its place, or none.
+
+    clinical ask "Which anticoagulant was stopped, and why?" notes/
+
+    answer = ask("Which anticoagulant was stopped, and why?", ["notes/"], Embedder(), load_answerer()).answer
+    for sentence in answer.sentences:
+        print(sentence.text, sentence.citations)
+
+The question is searched for (`clinical.tasks.search`), the sentences around the hits are read
+(`clinical.tasks.evidence`), and a system answers from them. `light` quotes: every sentence has a likelihood to belong
+to the answer, and the likely ones are the answer, in the order of the notes. `mistral` (`clinical.tasks.ask_mistral`)
+writes, and each of its sentences is held against what it cites. Below a threshold that was calibrated on questions
+whose answer had been taken out, no answer is given, and the nearest sentences are shown instead.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Literal, Protocol
+
+from clinical.documents.answers import Answer, AnswerSentence, Citation
+from clinical.errors import UsageError
+from clinical.index.filters import EVERYTHING, Filter
+from clinical.index.update import Changes
+from clinical.index.words import words_of
+from clinical.models import settings
+from clinical.models.embedders import TextEmbedder
+from clinical.models.sentence_selector import Reading, SentenceSelector
+from clinical.tasks.assertion import assess
+from clinical.tasks.evidence import Stretch, Told, gather, sections_of
+from clinical.tasks.search import assertion_of, find, mentions_of
+
+if TYPE_CHECKING:
+    from clinical.index.ranking import Mode
+
+__all__ = ["SYSTEMS", "Answerer", "Asked", "LightAnswerer", "Scored", "Scorer", "ask", "load_answerer"]
+
+SYSTEMS = ("light", "mistral")
+
+SMALL_MISTRAL = "clinical-tiny"
+
+PASSAGES = 12
+"""How many hits of the search are read with what is around them."""
+
+MOST_SENTENCES = 5
+
+THRESHOLD = 0.5
+"""Below this likelihood of the best sentence, no answer is given."""
+
+BESIDE_THE_BEST = 0.5
+"""A further sentence belongs to the answer from this share of the best one's likelihood on."""
+
+NEAREST = 3
+"""How many sentences are shown when there is no answer."""
+
+ALIKE = 0.8
+"""Two sentences that share so many of their words say the same: the second is a citation of the first."""
+
+_WORD = re.compile(r"\w+")
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A sentence with its likelihood to belong to the answer, from 0 to 1."""
+
+    stretch: Stretch
+    told: Told
+    score: float | None
+
+
+class Scorer(Protocol):
+    """What tells how likely sentences answer a question; `name` is printed with every result."""
+
+    @property
+    def name(self) -> str:
+        """The name of what tells it."""
+        ...
+
+    def score(self, question: str, readings: Sequence[Reading]) -> Sequence[Sequence[float]]:
+        """Return for each reading the likelihood of each of its sentences."""
+        ...
+
+
+class Answerer(Protocol):
+    """One way to answer from evidence. `system` and `model` are printed with every result."""
+
+    @property
+    def system(self) -> str:
+        """The name of the system."""
+        ...
+
+    @property
+    def model(self) -> str:
+        """The name of the model within the system."""
+        ...
+
+    def answer(self, question: str, evidence: Sequence[Stretch]) -> Answer:
+        """Return the answer that the evidence gives, abstained when it gives none."""
+        ...
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The answer, what was done to the index before, and what the user should know."""
+
+    answer: Answer
+    changes: Changes = field(default_factory=Changes)
+    remarks: Sequence[str] = field(default_factory=tuple)
+
+
+def ask(
+    question: str,
+    paths: Sequence[str],
+    embedder: TextEmbedder,
+    answerer: Answerer,
+    *,
+    passages: int = PASSAGES,
+    mode: Mode = "hybrid",
+    section: str | None = None,
+    filter: Filter = EVERYTHING,
+    done: Callable[[int, int], None] = lambda files, of: None,
+) -> Asked:
+    """Return what the notes in the paths say to the question.
+
+    Raises `UsageError` for a question without words, and whatever a search does.
+    """
+    question = " ".join(question.encode("utf-8", "replace").decode("utf-8").split())
+    if not words_of(question):
+        raise UsageError("the question is empty; write what you want to know")
+    found = find(question, paths, embedder, k=passages, mode=mode, section=section, filter=filter, done=done)
+    answer = answerer.answer(question, gather(found.hits))
+    return Asked(answer, found.changes, found.remarks)
+
+
+def load_answerer(
+    system: str | None = None,
+    model: str | None = None,
+    *,
+    adapter: str | None = None,
+    prompt: str | None = None,
+    quote: bool = False,
+    most: int = MOST_SENTENCES,
+    yes_no: Literal["notes", "study"] | None = None,
+) -> Answerer:
+    """Return the system to use, ready to work.
+
+    Without a system: `mistral` when the user has chosen a model (here, in the settings or by `CLINICAL_MODEL`),
+    else `light`. `quote` makes `mistral` choose sentences in place of writing; with `yes_no` its answers, and those
+    of `light`, carry a decision. Raises `UsageError` for what does not exist or does not go together.
+    """
+    chosen = model or (settings.chosen_model() if system in (None, "mistral") else None)
+    system = system or ("mistral" if chosen else "light")
+    if system not in SYSTEMS:
+        raise UsageError(f"no system {system!r}; available: {', '.join(SYSTEMS)}")
+    selector = SentenceSelector()
+    if system == "light":
+        if adapter or prompt or quote or model:
+            raise UsageError(
+                "--model, --adapter, --prompt and --quote belong to --system mistral, not to light"
+            )
+        from clinical.models.embedder import Embedder
+        from clinical.tasks.yes_no import ByAssertion, ByStudy, YesNoAnswerer
+
+        quoting = LightAnswerer(selector, most)
+        if yes_no is None:
+            return quoting
+        return YesNoAnswerer(quoting, ByStudy(Embedder()) if yes_no == "study" else ByAssertion())
+    from clinical.models.loading import load
+    from clinical.prompts import templates
+    from clinical.tasks.ask_mistral import ByModel, MistralAnswerer
+    from clinical.tasks.yes_no import YesNoAnswerer
+
+    loaded = load(chosen or SMALL_MISTRAL, "ask", adapter)
+    if yes_no is not None:
+        # The sentences are quoted by light; the model decides by them.
+        name = "ask.pubmedqa.v1" if yes_no == "study" else "ask.yesno.v1"
+        decider = ByModel(loaded.model, templates.load(prompt or name), yes_no == "study")
+        return YesNoAnswerer(LightAnswerer(selector, most, system="mistral"), decider)
+    template = templates.load(prompt or ("ask.quote.v1" if quote else "ask.v1"))
+    return MistralAnswerer(loaded.model, template, selector, quote, most)
+
+
+@dataclass(frozen=True)
+class LightAnswerer:
+    """Answers with at most `most` quoted sentences: the likeliest, in the order of the notes."""
+
+    scorer: Scorer
+    most: int = MOST_SENTENCES
+    threshold: float = THRESHOLD
+    beside_the_best: float = BESIDE_THE_BEST
+    system: str = "light"
+
+    @property
+    def model(self) -> str:
+        """The name of what tells the likelihoods."""
+        return self.scorer.name
+
+    def answer(self, question: str, evidence: Sequence[Stretch]) -> Answer:
+        """Return the answer in quotations; abstained, with the nearest sentences, below the threshold."""
+        scored = likely_first(question, evidence, self.scorer)
+        empty = Answer(question, self.system, self.model, abstained=True)
+        if not scored:
+            return replace(empty, score=0.0)
+        best = scored[0].score or 0.0
+        if best < self.threshold:
+            nearest = tuple(cite(question, group[0]) for group in alike(scored)[:NEAREST])
+            return replace(empty, score=best, nearest=nearest)
+        kept = [found for found in scored if (found.score or 0.0) >= self.beside_the_best * best]
+        answer = likely(question, alike(kept)[: self.most])
+        return replace(
+            empty, abstained=False, score=best, sentences=answer.sentences, citations=answer.citations
+        )
+
+
+def score_all(question: str, evidence: Sequence[Stretch], scorer: Scorer) -> Iterator[Scored]:
+    """Yield every sentence of the evidence with its likelihood."""
+    readings = [
+        Reading(
+            stretch.note.title or "", tuple((told.heading, _one_line(told.text)) for told in stretch.told)
+        )
+        for stretch in evidence
+    ]
+    for stretch, scores in zip(evidence, scorer.score(question, readings), strict=True):
+        for told, score in zip(stretch.told, scores, strict=True):
+            yield Scored(stretch, told, float(score))
+
+
+def likely_first(question: str, evidence: Sequence[Stretch], scorer: Scorer) -> list[Scored]:
+    """Return all sentences of the evidence, the likeliest first."""
+    return sorted(score_all(question, evidence, scorer), key=lambda found: -(found.score or 0.0))
+
+
+def alike(scored: Sequence[Scored]) -> list[list[Scored]]:
+    """Return the sentences in groups that say the same, the best first, each group with its best first."""
+    groups: list[tuple[set[str], list[Scored]]] = []
+    for found in scored:
+        words = set(_WORD.findall(found.told.text.lower()))
+        for known, group in groups:
+            if len(words & known) >= ALIKE * max(len(words | known), 1):
+                group.append(found)
+                break
+        else:
+            groups.append((words, [found]))
+    return [group for _, group in groups]
+
+
+@dataclass(frozen=True)
+class Quoted:
+    """Sentences that are quotations, and the places they stand at."""
+
+    sentences: tuple[AnswerSentence, ...]
+    citations: tuple[Citation, ...]
+
+
+def likely(question: str, groups: Sequence[Sequence[Scored]]) -> Quoted:
+    """Return the groups as an answer: note by note as the best hits come, within a note in reading order.
+
+    A group is one sentence; the places where it stands once more are citations of it too.
+    """
+    by_rank = sorted(groups, key=lambda group: (group[0].stretch.rank, group[0].stretch.note.id))
+    order = list(dict.fromkeys(group[0].stretch.note.id for group in by_rank))
+    by_rank.sort(key=lambda group: (order.index(group[0].stretch.note.id), group[0].told.start))
+    citations: list[Citation] = []
+    sentences: list[AnswerSentence] = []
+    for group in by_rank:
+        numbers = tuple(range(len(citations) + 1, len(citations) + len(group) + 1))
+        citations += [cite(question, found) for found in group]
+        sentences.append(AnswerSentence(_one_line(group[0].told.text), numbers))
+    return Quoted(tuple(sentences), tuple(citations))
+
+
+def cite(question: str, found: Scored) -> Citation:
+    """Return the place of a sentence, with what the note says there of the words of the question."""
+    told, note = found.told, found.stretch.note
+    mentions = mentions_of(question, note.text, told.start, told.end)
+    spans = [(sentence.start, sentence.end) for sentence in found.stretch.told]
+    assertion = assertion_of(assess(note.text, mentions, sections_of(note.text), spans))
+    return Citation(
+        note.id,
+        found.stretch.path,
+        told.start,
+        told.end,
+        told.text,
+        told.line,
+        told.section,
+        note.title,
+        note.date,
+        found.score,
+        assertion if assertion and assertion.status != "present" else None,
+    )
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())

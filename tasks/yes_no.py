@@ -1,0 +1,226 @@
+"""Yes, no or maybe: what the notes, or a study, come down to for a question that asks for no more.
+
+    clinical ask "Did she have a stroke?" notes/ --yes-no
+    clinical ask "Is closure superior to medical therapy?" abstracts/ --yes-no --study
+
+Of notes, the sentences that answer decide by what they say of the words asked for: "denies", "no evidence of" is no,
+"possible" is maybe (`clinical.tasks.assertion`); where none of the words stands in an answer, it is maybe. Of a study,
+its wording decides: significance, differences, p values, hedges, and how the question is put, weighed as learned from
+the training questions of PubMedQA (`clinical finetune study-decision`).
+
+    Jin, Dhingra, Liu, Cohen, Lu. PubMedQA: a dataset for biomedical research question answering. EMNLP 2019.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from importlib import resources
+from typing import TYPE_CHECKING, Protocol
+
+from clinical.documents.answers import Answer, Decision
+from clinical.models.embedders import TextEmbedder
+from clinical.tasks.assertion import assess
+from clinical.tasks.evidence import Stretch, sections_of, stretch_of
+from clinical.tasks.search import assertion_of, mentions_of
+
+if TYPE_CHECKING:
+    from clinical.documents.annotations import AssertionStatus
+    from clinical.tasks.ask import Answerer
+
+__all__ = ["DECISIONS", "ByAssertion", "ByStudy", "Decider", "YesNoAnswerer", "study_features"]
+
+DECISIONS: tuple[Decision, ...] = ("yes", "no", "maybe")
+
+MEANING: Mapping[AssertionStatus, Decision] = {
+    "present": "yes",
+    "historical": "yes",
+    "negated": "no",
+    "possible": "maybe",
+    "hypothetical": "maybe",
+    "family": "maybe",
+}
+"""What the assertion of the words asked for says. Of a relative's disease the patient may ask or not: maybe."""
+
+
+class Decider(Protocol):
+    """What tells yes from no; `name` is printed with the result."""
+
+    @property
+    def name(self) -> str:
+        """The name of the way to decide."""
+        ...
+
+    def decide(self, question: str, answer: Answer, evidence: Sequence[Stretch]) -> Mapping[str, float]:
+        """Return the likelihood of each decision, together 1."""
+        ...
+
+
+@dataclass(frozen=True)
+class YesNoAnswerer:
+    """An answerer whose answers carry a decision; where it abstains there is none."""
+
+    answerer: Answerer
+    decider: Decider
+
+    @property
+    def system(self) -> str:
+        """The name of the system."""
+        return self.answerer.system
+
+    @property
+    def model(self) -> str:
+        """The name of the model that finds the evidence, and of what decides."""
+        return f"{self.answerer.model}, {self.decider.name}"
+
+    def answer(self, question: str, evidence: Sequence[Stretch]) -> Answer:
+        """Return the answer with its decision."""
+        found = replace(self.answerer.answer(question, evidence), model=self.model)
+        if found.abstained:
+            return found
+        likelihoods = self.decider.decide(question, found, evidence)
+        decision = max(DECISIONS, key=lambda name: likelihoods[name])
+        return replace(found, decision=decision, likelihoods=likelihoods)
+
+
+# --- of notes ---
+
+
+@dataclass(frozen=True)
+class ByAssertion:
+    """Decides by what the quoted sentences say of the words of the question, the likelier ones with more weight."""
+
+    name: str = "by assertion"
+
+    def decide(self, question: str, answer: Answer, evidence: Sequence[Stretch]) -> Mapping[str, float]:
+        """Return the shares of the quoted sentences, by their likelihood, that say yes, no and maybe."""
+        texts = {stretch.note.id: stretch for stretch in evidence}
+        shares = dict.fromkeys(DECISIONS, 0.0)
+        for citation in answer.citations:
+            stretch = texts[citation.id]
+            spans = [(told.start, told.end) for told in stretch.told]
+            mentions = mentions_of(question, stretch.note.text, citation.start, citation.end)
+            assessed = assess(stretch.note.text, mentions, sections_of(stretch.note.text), spans)
+            said = assertion_of(assessed)
+            shares[MEANING[said.status] if said else "maybe"] += citation.score or 1.0
+        total = sum(shares.values())
+        return {name: share / total for name, share in shares.items()}
+
+
+# --- of a study ---
+
+MARKS: Mapping[str, str] = {
+    "no difference": r"\bno (?:statistically |clinically )?"
+    r"(?:significant|apparent|clear|consistent|independent)?\s*(?:\w+ ){0,2}?(?:differences?|effects?|association|"
+    r"correlation|relationship|change|impact|influence|increase|decrease|improvement|benefit|evidence|trend)"
+    r"|\bno (?:statistical(?:ly)? )?significan|not (?:statistically )?significan"
+    r"|(?:did|does|do|was|were|is|are) not (?:\w+ )?(?:differ|different|associated|correlated?|related|affect|improve|"
+    r"increase|predict|influence|change|reduce|appear|alter|show|find|found|seem)"
+    r"|non-?significan|\bfailed to|\bneither\b|\bunable to",
+    "alike": r"\bsimilar|\bcomparable|\bequivalent|\bequal\b|\bthe same\b|\bunchanged",
+    "significant": r"(?<!not )(?<!no )(?<!no statistically )(?<!not statistically )\bsignificant(?:ly)?\b|\bstrongly\b",
+    "associated": r"(?<!not )\bassociated with|(?<!not )\bcorrelat|\bpredict(?:ed|or|ive)|\brisk factor"
+    r"|\bindependent(?:ly)?",
+    "more or less": r"\bhigher|\bgreater|\bincreas|\bmore\b|\bimprov|\bbetter|\breduc|\blower|\bdecreas|\bfewer"
+    r"|\bshorter",
+    "p below 0.05": r"\bp\s*(?:value)?\s*(?:<|=|≤|of)\s*0?\.0[0-4]\d*|\bp\s*<\s*0?\.05",
+    "p above 0.05": r"\bp\s*(?:value)?\s*(?:=|>|≥)\s*0?\.(?:0[5-9]|[1-9])\d*|\bp\s*>\s*0?\.05|\bns\b",
+    "hedge": r"\bmay\b|\bmight\b|\bcould\b|\bpossibl|\bsuggest|\bhowever|\balthough|\bbut\b|\bonly\b|\blimited"
+    r"|\bwhile\b|\bwhereas",
+    "not": r"\bnot\b|\bno\b|\bnone\b|\bnor\b|n't\b|\bwithout\b|\black",
+    "works": r"\bconfirm|\bdemonstrat|\beffective|\bsuccess|\bsafe\b|\bfeasible|\baccura|\breliab|\bsensitivity"
+    r"|\buseful",
+    "interval": r"\b95%|\bconfidence interval|\bodds ratio|\bhazard ratio|\brelative risk",
+}
+"""What a study says when it found something, or nothing."""
+
+OPENINGS = ("is", "are", "does", "do", "can", "should", "will", "has", "have", "was", "were", "did", "could")
+
+SUBJECTS = (
+    r"necessary|need|required|mandatory|routine",
+    r"differen",
+    r"affect|effect|influence|impact",
+    r"safe",
+    r"effective|useful|benefi|valu|worth|helpful",
+    r"predict|prognos|indicator|marker|determin",
+    r"associat|relat|correlat|link|risk factor|cause|role",
+    r"improve|reduce|prevent|increase|decrease",
+    r"still|really|too|enough|adequate|justified|appropriate|sufficient",
+    r"feasible|possible|reliable|accurate|valid",
+    r"better|more|superior|worse|versus|vs|compar",
+    r"\bor\b",
+    r":",
+)
+"""What a question is about, by its words: "necessary?" is more often answered no than "associated with?"."""
+
+
+@cache
+def _marks() -> tuple[re.Pattern[str], ...]:
+    return tuple(re.compile(pattern, re.IGNORECASE) for pattern in MARKS.values())
+
+
+def study_features(question: str, sentences: Sequence[str], embedder: TextEmbedder) -> list[float]:
+    """Return what the wording of a study and of a question about it comes to, in numbers.
+
+    How often each of `MARKS` is in the whole, in the later half, in the last sentence, in the three nearest to the
+    question and in the last three; how much of the attention to the question falls on it; and how the question is put.
+    """
+    import numpy as np
+
+    vectors = embedder.embed([question, *sentences])
+    cosines = vectors[1:] @ vectors[0]
+    count = len(sentences)
+    groups = [
+        list(range(count)),
+        list(range(count // 2, count)),
+        [count - 1],
+        np.argsort(-cosines)[:3].tolist(),
+        list(range(max(count - 3, 0), count)),
+    ]
+    found = np.array([[len(mark.findall(sentence)) for mark in _marks()] for sentence in sentences])
+    features = [math.log1p(total) for group in groups for total in found[group].sum(axis=0).tolist()]
+    # What stands in the first third is background and methods.
+    weights = np.exp(4 * cosines) * (np.arange(count) >= count // 3)
+    features += ((weights / weights.sum()) @ (found > 0)).tolist()
+    asked = question.lower()
+    first = (asked.split() or [""])[0]
+    features += [float(first == word) for word in OPENINGS]
+    features += [float(bool(re.search(pattern, asked))) for pattern in SUBJECTS]
+    features += [math.log(1 + len(asked.split())), count / 10]
+    features += [float(cosines.max()), float(cosines.mean()), float(cosines[-1])]
+    return features
+
+
+@dataclass(frozen=True)
+class ByStudy:
+    """Decides by the wording of the study that the best hit is from; a linear model trained on PubMedQA."""
+
+    embedder: TextEmbedder
+    name: str = "light-study"
+
+    def decide(self, question: str, answer: Answer, evidence: Sequence[Stretch]) -> Mapping[str, float]:
+        """Return the likelihoods for the study with the best hit, read as a whole."""
+        best = min(evidence, key=lambda stretch: stretch.rank)
+        return self.judge(question, [told.text for told in stretch_of(best.note).told])
+
+    def judge(self, question: str, sentences: Sequence[str]) -> Mapping[str, float]:
+        """Return the likelihoods for a study of these sentences."""
+        import numpy as np
+
+        weights = _weights()
+        features = np.array(study_features(question, sentences, self.embedder))
+        scaled = (features - np.array(weights["mean"])) / np.array(weights["spread"])
+        logits = np.array(weights["weight"]) @ scaled + np.array(weights["bias"])
+        shares = np.exp(logits - logits.max())
+        return dict(zip(DECISIONS, (shares / shares.sum()).tolist(), strict=True))
+
+
+@cache
+def _weights() -> Mapping[str, Sequence[float]]:
+    file = resources.files("clinical.models").joinpath("weights", "light-study", "decision.json")
+    weights: Mapping[str, Sequence[float]] = json.loads(file.read_text(encoding="utf-8"))
+    return weights
