@@ -10,7 +10,6 @@ language model that writes). What a system proposes are drafts; whether the note
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Sequence
 from functools import cache
 from typing import Protocol
@@ -107,9 +106,9 @@ def load_summarizer(
         raise UsageError(f"--adapter and --prompt belong to --system mistral, not to {system}")
     if system == "light":
         return _light(chosen)
-    written = importlib.import_module("clinical.models.mistral_summarizer")
-    summarizer: Summarizer = written.load(chosen or SMALL_MISTRAL, adapter=adapter, prompt=prompt)
-    return summarizer
+    from clinical.models import mistral_summarizer
+
+    return mistral_summarizer.load(chosen or SMALL_MISTRAL, adapter=adapter, prompt=prompt)
 
 
 def _light(model: str | None) -> Summarizer:
