@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from clinical.finetune.packed import GOES_ON, STARTS_PIECE, VISIBLE, Exercise, Layer, Packed
+from clinical.finetune.packed import GOES_ON, HELD_OUT, STARTS_PIECE, VISIBLE, Exercise, Layer, Packed
 
 Generator = np.random.Generator
 POOL = 16
@@ -236,7 +236,9 @@ class Exercises:
         return Batch("text", ids, predict, none, none, none, none, np.zeros((0, 0), bool), none, none)
 
     def _ner(self, count: int, mixture: Mixture, choose: Generator) -> list[Row]:
-        names = [name for name in mixture.layers if name in self.packed.layers]
+        names = [
+            name for name in mixture.layers if name in self.packed.layers and not name.startswith(HELD_OUT)
+        ]
         shares = np.array([mixture.layers[name] for name in names])
         rows: list[Row] = []
         tokens = 0
@@ -262,6 +264,30 @@ class Exercises:
             rows.append(self._task_rows[int(choose.integers(len(self._task_rows)))])
             tokens += len(rows[-1].ids)
         return rows
+
+
+def held_out(packed: Packed, batch_tokens: int, most_pieces: int = 96) -> Iterator[tuple[str, Batch]]:
+    """Yield the layers that are held out, read as in use: from the beginning of a text, for all labels."""
+    for name, layer in packed.layers.items():
+        if not name.startswith(HELD_OUT):
+            continue
+        rows: list[Row] = []
+        for document in packed.document_rows(layer):
+            numbers: list[int] = []
+            for number in document:
+                if numbers and sum(map(packed.pieces, [*numbers, number])) > most_pieces:
+                    rows.append(_held_out_row(packed, layer, numbers, most_pieces))
+                    numbers = []
+                numbers.append(number)
+            rows.append(_held_out_row(packed, layer, numbers, most_pieces))
+        count = max(1, sum(len(one.ids) for one in rows) // batch_tokens)
+        for group in _groups(rows, count):
+            yield name.removeprefix(HELD_OUT), collate(packed, "ner", group)
+
+
+def _held_out_row(packed: Packed, layer: Layer, numbers: Sequence[int], most_pieces: int) -> Row:
+    exercise = packed.exercise(layer, numbers, frozenset(layer.labels))
+    return row(packed, cut(exercise, 2 * most_pieces), layer.labels)
 
 
 def _groups(rows: list[Row], count: int) -> Iterator[list[Row]]:

@@ -26,6 +26,9 @@ Array = NDArray[Any]
 STARTS_PIECE, VISIBLE = 1, 2
 """Flags of a token: a piece begins with it; that piece is more than white space."""
 
+HELD_OUT = "held_out."
+"""What the name of a layer begins with that nothing may be trained on."""
+
 GOES_ON = 255
 """In the place of a label: the doubt is whether the open mention goes on."""
 
@@ -187,6 +190,14 @@ class Packed:
     def _length(self, number: int) -> int:
         start, _, plain, _, _ = self._sentences
         return start[number + 1] - start[number] - plain[number]
+
+    def document_rows(self, layer: Layer) -> Iterator[range]:
+        """Yield the sentences of each document of a layer."""
+        place = 0
+        while place < len(layer.sentences):
+            first, end = self.document_of(int(layer.sentences[place]))
+            yield range(first, end)
+            place += end - first
 
     def text_stream(self) -> Array:
         """Return all texts end to end as tokens, each between the tokens for begin and end."""

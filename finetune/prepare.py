@@ -28,10 +28,17 @@ from clinical.documents.sentences import split_sentences
 from clinical.finetune import suite_rows
 from clinical.finetune.light_data import SOURCES
 from clinical.finetune.mistral_rows import flat
-from clinical.finetune.packed import GOES_ON, STARTS_PIECE, VISIBLE, Packed
+from clinical.finetune.packed import GOES_ON, HELD_OUT, STARTS_PIECE, VISIBLE, Packed
 from clinical.finetune.provenance import provenance, write_history
 from clinical.finetune.rows import Writer
-from clinical.finetune.silver import CORPORA, SENTENCE_CORPORA, SENTENCES_PER_TEXT, kept, read_silver
+from clinical.finetune.silver import (
+    CHOSEN_ON,
+    CORPORA,
+    SENTENCE_CORPORA,
+    SENTENCES_PER_TEXT,
+    kept,
+    read_silver,
+)
 from clinical.finetune.synthetic_notes import fillers, synthetic
 from clinical.finetune.tokenizer import CONTROL_TOKENS, train_tokenizer
 from clinical.models.chat import detect
@@ -46,9 +53,13 @@ GOLD = (
     "ncbi_disease:train",
     "maccrobat:train",
     "anatem:train",
+    "anatem:dev",
     "bc2gm:train",
+    "bc2gm:dev",
     "linnaeus:train",
+    "linnaeus:dev",
     "craft:train",
+    "craft:dev",
 )
 PLAIN_FIELDS = {
     "medquad": ("answer", "question"),
@@ -143,12 +154,26 @@ def plain_texts(seen: set[str]) -> Iterator[str]:
                     yield text
 
 
+def held_out_gold() -> Iterator[Marked]:
+    """Yield the annotated text on which choices are made, in layers of its own."""
+    for source in SOURCES.values():
+        if source.corpus not in CHOSEN_ON:
+            continue
+        split, layer = source.splits[-1], f"{HELD_OUT}{source.corpus}"
+        documents = list(read(source.corpus, split))[len(kept(source.corpus, split)) :]
+        if find(source.corpus).unit == "sentence":
+            for start in range(0, len(documents), SENTENCES_PER_TEXT):
+                group = documents[start : start + SENTENCES_PER_TEXT]
+                yield replace(_joined(layer, group, restore=False), twin=True)
+            continue
+        for document in documents:
+            spans = [(e.start, e.end, e.label) for e in flat(document)]
+            yield Marked(document.text, _sentences(document.text), {layer: spans}, twin=True)
+
+
 def held_out_texts() -> Iterator[str]:
     """Yield text that nothing is trained on: what choices are made on, and development splits of other corpora."""
-    for source in SOURCES.values():
-        if source.corpus in ("bc5cdr", "ncbi_disease", "maccrobat"):
-            documents = [d.text for d in read(source.corpus, source.splits[-1])]
-            yield from documents[len(kept(source.corpus, source.splits[-1])) :]
+    yield from (marked.text for marked in held_out_gold())
     for corpus, name in (("medquad", "answer"), ("mts_dialog", "target"), ("aci_bench", "target")):
         for number, record in enumerate(read_records(corpus, "dev")):
             if number < 100:
@@ -295,13 +320,16 @@ def label_sets(names: Iterable[str]) -> dict[str, list[str]]:
         if name == NOTES:
             sets[name] = sorted(label.name for label in clinical_labels() if label.core)
             continue
-        corpus = corpus_of[name.removeprefix("silver.")] if name.startswith("silver.") else name
+        corpus = name.removeprefix(HELD_OUT)
+        if corpus.startswith("silver."):
+            corpus = corpus_of[corpus.removeprefix("silver.")]
         sets[name] = sorted(set(find(corpus).clinical_labels) & known)
     return sets
 
 
 def all_texts(silver: Path, seed: int) -> Iterator[Marked]:
-    """Yield everything that is trained on: gold, silver, made-up notes, plain text."""
+    """Yield everything that is trained on: gold, silver, made-up notes, plain text; and the gold that is held out."""
+    yield from held_out_gold()
     done = [corpus for corpus in CORPORA if (silver / f"{corpus}.jsonl.gz").is_file()]
     for source in GOLD:
         corpus = source.partition(":")[0]

@@ -37,6 +37,9 @@ SENTENCE_CORPORA = ("anatem", "bc2gm", "linnaeus", "craft")
 DOCUMENT_CORPORA = ("ncbi_disease", "maccrobat")
 TEXT_FIELDS = {"pubmedqa": "contexts", "mts_dialog": "target", "aci_bench": "target", "medquad": "answer"}
 CORPORA = (*DOCUMENT_CORPORA, *SENTENCE_CORPORA, *TEXT_FIELDS)
+CHOSEN_ON = ("bc5cdr", "ncbi_disease", "maccrobat")
+"""The corpora of which a part is kept back."""
+
 SENTENCES_PER_TEXT = 8
 LONGEST = 6000
 """A longer text is cut at the end of a sentence; in characters."""
@@ -49,7 +52,7 @@ def kept(corpus: str, split: str = "train") -> list[GoldDocument]:
     """Return what may be trained on of an annotated split: all but the part on which choices are made."""
     documents = list(read(corpus, split))
     source = next((one for one in SOURCES.values() if one.corpus == corpus), None)
-    if source is None or split != source.splits[-1]:
+    if source is None or corpus not in CHOSEN_ON or split != source.splits[-1]:
         return documents
     return documents[: round(len(documents) * (1 - source.held_out))]
 

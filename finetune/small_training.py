@@ -1,7 +1,8 @@
 """Trains a small Mistral on a packed file, in pieces that end when their minutes do and go on where they ended.
 
-    python -m clinical.finetune.small_training --data build/mini --out build/run --size 8x320 --minutes 8.5
-    python -m clinical.finetune.small_training --data build/mini --out build/run --minutes 8.5 --resume
+    python -m clinical.finetune.small_training --data build/mini --out build/run --size 8x320 --minutes 8.5 --resume
+
+The same line again goes on, until the run is complete.
 
 Needs torch, numpy and safetensors, no more (transformers writes the model when the run is complete). Muon for the
 matrices and AdamW for the rest (Jordan et al. 2024), constant rate and then linear decay, and the moving average of
@@ -18,16 +19,17 @@ import os
 import shutil
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.nn import functional
 
-from clinical.finetune.exercises import POOL, Batch, Mixture, batches
+from clinical.finetune.exercises import COPY, POOL, Batch, Mixture, batches, held_out
 from clinical.finetune.network import SIZES, Network, Size, described, size_of
 from clinical.finetune.packed import Packed
 from clinical.finetune.provenance import history, provenance, write_history
@@ -143,14 +145,17 @@ class Trainer:
 
     def _decisions(self, states: torch.Tensor, batch: Batch) -> torch.Tensor:
         """Return the mean cross-entropy of the decisions, each among its options."""
+        log = self._log_probabilities(states, batch)
+        decision, column = self._tensor(batch.wanted_at).long().T
+        return -(self._tensor(batch.wanted) * log[decision, column]).sum() / len(batch.places)
+
+    def _log_probabilities(self, states: torch.Tensor, batch: Batch) -> torch.Tensor:
         at = states[self._tensor(batch.places) - 1]
         embedding = self.network.embedding
         copy = (at * embedding[self._tensor(batch.copies)]).sum(-1, keepdim=True)
         scores = torch.cat((copy, at @ embedding[self._tags].T), -1).float()
         options = self.options(batch)
-        log = scores.masked_fill(~options, float("-inf")).log_softmax(-1)
-        decision, column = self._tensor(batch.wanted_at).long().T
-        return -(self._tensor(batch.wanted) * log[decision, column]).sum() / len(batch.places)
+        return scores.masked_fill(~options, float("-inf")).log_softmax(-1)
 
     def options(self, batch: Batch) -> torch.Tensor:
         """Return whether each decision has each column as an option: going on, opening a label, closing one."""
@@ -217,14 +222,29 @@ class Trainer:
         return {name: weight.cpu().contiguous() for name, weight in zip(names, self._average, strict=True)}
 
     @torch.no_grad()
+    def held_out_f1(self) -> dict[str, float]:
+        """Return strict F1 in percent of the averaged model on the held-out layers, each mention by itself.
+
+        Every decision is made behind the right answer up to there, so this is a little kinder than F1 in use; it needs
+        no corpora, and choices can be made by it where the training runs.
+        """
+        counts: dict[str, NDArray[np.int64]] = {}
+        with self._as_averaged(), self._autocast():
+            for name, batch in held_out(self.packed, self.plan.batch_tokens):
+                states = self.network(self._tensor(batch.ids)).flatten(0, 1)
+                chosen = self._log_probabilities(states, batch).argmax(-1).cpu().numpy()
+                counts[name] = counts.get(name, np.zeros(3, np.int64)) + mentions(batch, chosen)
+        return {
+            name: round(200 * hits / max(1, found + right), 2)
+            for name, (hits, found, right) in counts.items()
+        }
+
+    @torch.no_grad()
     def bits_per_byte(self, length: int = 256, rows: int = 32) -> float:
         """Return what the averaged model needs for held-out text, in bits for each byte of UTF-8."""
         ids = self.packed.arrays["held_out"].astype(np.int64)
-        kept = [p.detach().clone() for p in self.network.parameters()]
-        self._put(self._average)
-        self.network.eval()
         nats = 0.0
-        with self._autocast():
+        with self._as_averaged(), self._autocast():
             for start in range(0, len(ids), rows * length):
                 part = ids[start : start + rows * length + 1]
                 for stretch in _stretches(part, length):
@@ -234,14 +254,36 @@ class Trainer:
                     nats += functional.cross_entropy(
                         logits.float().flatten(0, 1), wanted.flatten(), reduction="sum"
                     ).item()
+        return nats / math.log(2) / float(self.packed.header["held_out_bytes"])
+
+    @contextmanager
+    def _as_averaged(self) -> Iterator[None]:
+        """Put the average in the place of the weights for a while."""
+        kept = [p.detach().clone() for p in self.network.parameters()]
+        self._put(self._average)
+        self.network.eval()
+        yield
         self._put(kept)
         self.network.train()
-        return nats / math.log(2) / float(self.packed.header["held_out_bytes"])
 
     @torch.no_grad()
     def _put(self, weights: Sequence[torch.Tensor]) -> None:
         for parameter, weight in zip(self.network.parameters(), weights, strict=True):
             parameter.copy_(weight)
+
+
+def mentions(batch: Batch, chosen: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return how many mentions are right, how many were opened, and how many there are.
+
+    A decision outside begins a stretch, to which the decisions inside the mention that it opens belong.
+    """
+    wanted = np.zeros(len(chosen), np.int64)
+    sure = batch.wanted > 0.5  # what is held out is annotated by hand
+    wanted[batch.wanted_at[sure, 0]] = batch.wanted_at[sure, 1]
+    starts = np.flatnonzero(batch.states < 0)
+    all_right = np.logical_and.reduceat(chosen == wanted, starts)
+    opened, right = chosen[starts] != COPY, wanted[starts] != COPY
+    return np.array([(all_right & right).sum(), opened.sum(), right.sum()])
 
 
 def _stretches(ids: np.ndarray[Any, Any], length: int) -> Iterator[np.ndarray[Any, Any]]:
@@ -330,8 +372,11 @@ def main() -> None:
     parser.add_argument("--start", type=Path, help="a model folder to begin with, instead of nothing")
     parser.add_argument("--set", nargs="*", default=[], metavar="NAME=VALUE", help="other values of the plan")
     parser.add_argument("--tokens", type=float, help="tokens of the whole run")
-    parser.add_argument("--minutes", type=float, help="stop after so many minutes, to go on with --resume")
-    parser.add_argument("--resume", action="store_true", help="go on with the run in OUT")
+    parser.add_argument("--minutes", type=float, help="stop after so many minutes of training")
+    parser.add_argument("--resume", action="store_true", help="go on with the run in OUT, if there is one")
+    parser.add_argument(
+        "--send", type=Path, help="a folder to copy the files of the model to that must travel back"
+    )
     parser.add_argument("--workers", type=int, default=0, help="processes that make batches")
     parser.add_argument("--compile", action=argparse.BooleanOptionalAction, default=torch.cuda.is_available())
     parser.add_argument("--bf16", action=argparse.BooleanOptionalAction, default=torch.cuda.is_available())
@@ -339,7 +384,8 @@ def main() -> None:
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
     packed = Packed.open(given.data / "data.safetensors")
-    if given.resume:
+    resumed = given.resume and (given.out / CHECKPOINT).is_file()
+    if resumed:
         held = json.loads((given.out / "run.json").read_text(encoding="utf-8"))
         plan, size, started = Plan(**held["plan"]), Size(**held["size"]), held["started"]
     else:
@@ -354,7 +400,7 @@ def main() -> None:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     torch.set_float32_matmul_precision("high")
     trainer = Trainer(plan, size, packed, device, given.compile, given.bf16)
-    if given.resume:
+    if resumed:
         trainer.load(given.out / CHECKPOINT)
     else:
         if given.start:
@@ -366,7 +412,8 @@ def main() -> None:
     stream = batches_of(given.data, packed, plan, trainer.step, given.workers)
     complete = train(trainer, stream, given.out, given.minutes)
     bits = trainer.bits_per_byte()
-    print(f"step {trainer.step} of {plan.steps}, {bits:.4f} bits per byte of held-out text", flush=True)
+    f1 = trainer.held_out_f1()
+    print(f"step {trainer.step} of {plan.steps}: {bits:.4f} bits per byte of held-out text, {f1}", flush=True)
     record = {
         "step": "training",
         **started,
@@ -376,12 +423,22 @@ def main() -> None:
         "corpora": [],
         "steps_done": trainer.step,
         "held_out_bits_per_byte": round(bits, 4),
+        "held_out_f1": f1,
     }
     write_model(trainer, given.data, given.out / "model", record)
-    if not complete:
-        print("not complete: go on with --resume", flush=True)
+    if given.send:
+        send(given.out / "model", given.send)
+    print("complete" if complete else "not complete: the same call with --resume goes on", flush=True)
     if given.workers:
         os._exit(0)  # workers that still make batches need not be waited for
+
+
+def send(model: Path, folder: Path) -> None:
+    """Copy what the release needs of a model: its weights, settings and history, not what came with the data."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in sorted(model.iterdir()):
+        if ".safetensors" in path.name or path.name in ("config.json", "clinical.json", "history.json"):
+            shutil.copy(path, folder / path.name)
 
 
 def changed(plan: Plan, settings: Sequence[str]) -> Plan:

@@ -55,6 +55,13 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
+def tokens(data: Path) -> TextTokens:
+    from clinical.models.mistral import load_tokenizer
+
+    return TextTokens(load_tokenizer(data), V3)
+
+
+@pytest.fixture
 def packed(data: Path) -> Packed:
     return Packed.open(data / "data.safetensors")
 
@@ -232,6 +239,55 @@ def test_bits_per_byte_of_a_model_that_knows_nothing(packed: Packed) -> None:
     assert trainer.bits_per_byte(length=5, rows=2) == pytest.approx(expected, rel=1e-5)
 
 
+def test_held_out_mentions_count_when_all_their_decisions_are_right(tokens: TextTokens) -> None:
+    import torch
+
+    from clinical.finetune.exercises import held_out
+    from clinical.finetune.small_training import mentions
+
+    packer = Packer(tokens)
+    packer.add(Marked(NOTES[0][0], [(0, 9), (10, 35)], {"held_out.maccrobat": NOTES[0][1]}))
+    control = {name: tokens.control(name) for name in CONTROL_TOKENS} | {"newline": tokens.piece("\n")[0]}
+    packed = packer.pack(control, {"held_out.maccrobat": LABELS})
+    ((name, batch),) = held_out(packed, 1000)
+    assert name == "maccrobat"
+    # Nothing of it is ever trained on.
+    assert (
+        Exercises(packed, 100, 0, [])._ner(0, Mixture({"held_out.maccrobat": 1.0}), np.random.default_rng())
+        == []
+    )
+    right = np.zeros(len(batch.states), np.int64)
+    right[batch.wanted_at[batch.wanted == 1, 0]] = batch.wanted_at[batch.wanted == 1, 1]
+    assert mentions(batch, right).tolist() == [3, 3, 3]
+    assert mentions(batch, np.zeros_like(right)).tolist() == [0, 0, 3]
+    wrong_end = right.copy()
+    (ends,) = np.nonzero((batch.states >= 0) & (right > 0))
+    wrong_end[ends[0]] = 0
+    assert mentions(batch, wrong_end).tolist() == [2, 3, 3]
+    one_too_many = right.copy()
+    one_too_many[np.flatnonzero((batch.states < 0) & (right == 0))[0]] = 1 + packed.labels.index("Disease")
+    assert mentions(batch, one_too_many).tolist() == [3, 4, 3]
+
+    trainer = trainer_of(packed)
+    with torch.no_grad():
+        trainer.network.embedding.zero_()  # all options are equal, and the first is to go on
+    trainer._average = [p.detach().clone() for p in trainer.network.parameters()]
+    assert trainer.held_out_f1() == {"maccrobat": 0.0}
+
+
+def test_what_is_held_out_is_not_trained_on(tokens: TextTokens) -> None:
+    packer = Packer(tokens)
+    packer.add(Marked(NOTES[0][0], [(0, 9), (10, 35)], {"held_out.maccrobat": NOTES[0][1]}, twin=True))
+    packer.add(Marked(NOTES[1][0], [(0, 18), (19, 33)], {"maccrobat": NOTES[1][1]}))
+    control = {name: tokens.control(name) for name in CONTROL_TOKENS} | {"newline": tokens.piece("\n")[0]}
+    packed = packer.pack(control, dict.fromkeys(packer.layer_words, LABELS))
+    mixture = Mixture({"held_out.maccrobat": 0.9, "maccrobat": 0.1}, text=0.5, text_length=8)
+    kept = set(tokens.note(NOTES[0][0], " ")) - set(tokens.note(NOTES[1][0], " "))
+    assert kept
+    for batch in Exercises(packed, 100, 0, [(2.0, mixture)]).pool(0, 1):
+        assert not kept & set(batch.ids.flatten().tolist())
+
+
 def test_rows_of_other_tasks_come_as_they_were_put_in(packed: Packed) -> None:
     assert list(packed.task_rows()) == [("ask", [5, 9, 11, 7], 2), ("search", [5, 9, 30], 1)]
     made = Exercises(packed, 24, 0, [(2.0, Mixture({"maccrobat": 1.0}, tasks=1.0))]).pool(0, 1)
@@ -300,11 +356,17 @@ def test_from_texts_to_a_release_in_pieces_or_at_once(
     run = ("--size", "toy", "--tokens", "6400", "--set", "batch_tokens=200", "text_length=16", "dropout=0.1")
     at_once = trained("whole", *run)
     first = trained("pieces", *run, "--minutes", "0")
-    in_pieces = trained("pieces", "--resume")
+    in_pieces = trained("pieces", "--resume", "--send", str(tmp_path / "sent"))
     assert all(torch.equal(at_once[name], weight) for name, weight in in_pieces.items())
     assert not all(torch.equal(first[name], weight) for name, weight in in_pieces.items())
 
-    mistral_release.run(tmp_path / "pieces/model", None, tmp_path / "release", [], tmp_path / "data")
+    assert {path.name for path in (tmp_path / "sent").iterdir()} == {
+        "model.safetensors",
+        "config.json",
+        "clinical.json",
+        "history.json",
+    }
+    mistral_release.run(tmp_path / "sent", None, tmp_path / "release", [], tmp_path / "data")
     tagger = MistralTagger.load(str(tmp_path / "release"))
     assert tagger.template.name == "ner.short.v1"
     card = (tmp_path / "release/README.md").read_text(encoding="utf-8")
