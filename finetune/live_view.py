@@ -15,6 +15,7 @@ from clinical.finetune.report import duration
 if TYPE_CHECKING:
     from rich.live import Live
     from rich.panel import Panel
+    from rich.text import Text
 
     from clinical.finetune.training import Watch
 
@@ -62,6 +63,13 @@ def line(record: dict[str, Any], first: dict[str, Any] | None) -> str:
     return "   ".join(parts)
 
 
+def _bar(share: float, width: int = 64) -> Text:
+    from rich.text import Text
+
+    full = round(share * width)
+    return Text.assemble(("━" * full, "green"), ("━" * (width - full), "dim"))
+
+
 class View:
     """Shows the records of a run as they come."""
 
@@ -107,7 +115,6 @@ class View:
     def _panel(self) -> Panel:
         from rich.console import Group
         from rich.panel import Panel
-        from rich.progress_bar import ProgressBar
         from rich.text import Text
 
         if self.latest is None:
@@ -117,7 +124,7 @@ class View:
         else:
             parts = [
                 Text(line(self.latest, self.first)),
-                ProgressBar(total=self.latest["steps"], completed=self.latest["step"], width=64),
+                _bar(self.latest["step"] / self.latest["steps"]),
                 Text(f"loss {sparkline(self.losses)}", style="cyan"),
                 *[Text(text, style="dim") for text in self.scores[-4:]],
             ]

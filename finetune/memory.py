@@ -19,8 +19,9 @@ allocates (`tests/test_finetune_memory.py`):
     adapter                c r                for each target
 
 Without checkpointing all layers keep theirs; with it each keeps its input (c H), and one layer at a time all of it.
-On top comes the larger of what the backward pass of a layer holds for a moment (`BACKWARD`) and what the loss does
-(TRL never builds all logits: tiles of 4096 tokens by 32768 words). A GPU's own context comes on top of everything.
+On top comes, for a moment, the larger of what the backward pass of a layer holds (`BACKWARD`) and what the loss does:
+TRL never builds all logits but tiles of 4096 tokens by 32768 words, one on a GPU, and some copies of it (`TILES`) in
+fp32 on a CPU. A GPU's own context comes on top of everything.
 """
 
 from __future__ import annotations
@@ -35,7 +36,10 @@ NF4_BYTES = 0.5 + 1 / 64 + 4 / (64 * 256)
 STATES = {"adamw_torch": None, "paged_adamw_32bit": 8.0, "paged_adamw_8bit": 2.0, "adamw_bnb_8bit": 2.0}
 """Bytes of optimizer states for each trained weight; `None`: twice the bytes of the weight."""
 TILE_TOKENS, TILE_WORDS = 4096, 32768
+TILES = 7
 CUDA_CONTEXT = 0.9e9
+BACKWARD = 2.0
+"""What the backward pass of one layer holds for a moment: so many gradients of the size of the feed-forward layer."""
 INPUTS = {
     "q_proj": "attention", "k_proj": "attention", "v_proj": "attention", "o_proj": "output",
     "gate_proj": "mlp", "up_proj": "mlp", "down_proj": "down",
@@ -111,20 +115,23 @@ LLAMA2_7B = Shape(4096, 32, 32, 32, 128, 11008, 32000)
 
 @dataclass(frozen=True)
 class Estimate:
-    """Bytes by part; `peak` is their sum. `device` is `cuda` or `cpu`."""
+    """Bytes by part; `peak` is their sum. `device` is `cuda` or `cpu`.
+
+    `activations` stay from the forward to the backward pass, `working` is what is held for a moment on top of them.
+    """
 
     weights: float
     adapter: float
     gradients: float
     optimizer: float
     activations: float
-    loss: float
+    working: float
     device: str
 
     @property
     def peak(self) -> float:
         """The most that tensors take at one time."""
-        parts = (self.weights, self.adapter, self.gradients, self.optimizer, self.activations, self.loss)
+        parts = (self.weights, self.adapter, self.gradients, self.optimizer, self.activations, self.working)
         return sum(parts)
 
     @property
@@ -145,41 +152,50 @@ def adapter_bytes(recipe: Recipe, device: str) -> int:
     return 2 if recipe.method == "qlora" and compute_bytes(recipe, device) == 2 else 4
 
 
-def estimate(recipe: Recipe, shape: Shape, device: str, longest: int | None = None) -> Estimate:
-    """Return the memory of a step on the longest batch; `longest` is its row's length, by default the maximum."""
+def estimate(
+    recipe: Recipe,
+    shape: Shape,
+    device: str,
+    longest: int | None = None,
+    *,
+    checkpointing: bool | None = None,
+) -> Estimate:
+    """Return the memory of a step on the longest batch; `longest` is its row's length, by default the maximum.
+
+    `checkpointing` is by default what the driver does: what the recipe says on a GPU, nothing on a CPU.
+    """
     c = compute_bytes(recipe, device)
-    tokens = (1 if recipe.packing else recipe.train.batch) * (
-        recipe.max_length if recipe.packing else min(longest or recipe.max_length, recipe.max_length)
-    )
-    layer = _layer(recipe, shape, device)
+    length = recipe.max_length if recipe.packing else min(longest or recipe.max_length, recipe.max_length)
+    tokens = recipe.train.batch * length
     frozen = recipe.method != "full"
     if recipe.method == "qlora":
         weights = shape.in_layers * NF4_BYTES + shape.others * c
     else:
-        weights = (shape.in_layers + shape.others) * (c if frozen else 4)
+        weights = (shape.in_layers + shape.others) * (c if frozen else 4.0)
     trained = shape.adapter(recipe.lora.r, recipe.lora.targets) if frozen else shape.in_layers + shape.others
     size = adapter_bytes(recipe, device) if frozen else 4
-    kept = shape.layers * layer
-    if recipe.train.checkpointing and _checkpoints(recipe, device):
-        kept = shape.layers * c * shape.hidden + layer
+    layer = tokens * _layer(recipe, shape, device)
+    moment = tokens * BACKWARD * c * shape.ffn + _dequantized(recipe, shape, c)
+    if checkpoints(recipe, device) if checkpointing is None else checkpointing:
+        kept, moment = tokens * shape.layers * c * shape.hidden, moment + layer
+    else:
+        kept = shape.layers * layer
+    # Rows packed together see themselves alone: a mask of all tokens by all tokens.
+    kept += tokens**2 if recipe.packing else 0
     return Estimate(
         weights=weights,
-        adapter=trained * size if frozen else 0.0,
-        gradients=trained * size,
+        adapter=float(trained * size) if frozen else 0.0,
+        gradients=float(trained * size),
         optimizer=trained * (STATES[recipe.train.optimizer] or 2.0 * size),
-        activations=tokens * kept + tokens * BACKWARD * c * shape.ffn + _dequantized(recipe, shape, c),
-        loss=_loss(recipe, shape, tokens, c, device),
+        activations=kept,
+        working=max(moment, _loss(shape, tokens, c, device)),
         device=device,
     )
 
 
-BACKWARD = 2.0
-"""What the backward pass of one layer holds for a moment: so many gradients of the size of the feed-forward layer."""
-
-
-def _checkpoints(recipe: Recipe, device: str) -> bool:
-    """On a CPU nothing is recomputed: its memory is large, its arithmetic slow."""
-    return device == "cuda"
+def checkpoints(recipe: Recipe, device: str) -> bool:
+    """Return whether activations are recomputed; not on a CPU: its memory is large, its arithmetic slow."""
+    return recipe.train.checkpointing and device == "cuda"
 
 
 def _layer(recipe: Recipe, shape: Shape, device: str) -> float:
@@ -206,12 +222,11 @@ def _dequantized(recipe: Recipe, shape: Shape, c: int) -> float:
     return largest * c if recipe.method == "qlora" else 0.0
 
 
-def _loss(recipe: Recipe, shape: Shape, tokens: int, c: int, device: str) -> float:
+def _loss(shape: Shape, tokens: int, c: int, device: str) -> float:
     rows = min(tokens, TILE_TOKENS)
     hidden = tokens * shape.hidden * (4 + 4)
-    if device == "cuda":
-        return rows * TILE_WORDS * c + hidden
-    return rows * (TILE_WORDS * c + 3 * 4 * min(shape.vocab, TILE_WORDS)) + hidden
+    copies = 0 if device == "cuda" else TILES * 4 * min(shape.vocab, TILE_WORDS)
+    return rows * (TILE_WORDS * c + copies) + hidden
 
 
 @dataclass(frozen=True)
@@ -280,7 +295,7 @@ def flops(recipe: Recipe, shape: Shape, tokens: int, device: str) -> float:
     again with checkpointing.
     """
     passes = 3 if recipe.method == "full" else 2
-    if recipe.train.checkpointing and _checkpoints(recipe, device):
+    if checkpoints(recipe, device):
         passes += 1
     return 2.0 * passes * tokens * (shape.in_layers + shape.vocab * shape.hidden)
 

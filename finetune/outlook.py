@@ -126,7 +126,7 @@ def _parts(needed: Estimate) -> str:
         "gradients": needed.gradients,
         "optimizer": needed.optimizer,
         "activations": needed.activations,
-        "loss": needed.loss,
+        "work": needed.working,
         "GPU context": needed.needed - needed.peak,
     }
     parts = ", ".join(f"{name} {_gb(size)}" for name, size in named.items() if size >= 5e6)

@@ -66,11 +66,12 @@ def draw(series: dict[str, list[tuple[float, float]]], title: str) -> str:
             f'<text x="{WIDTH / 2}" y="{HEIGHT / 2}" text-anchor="middle">nothing recorded yet</text></svg>'
         )
         return "\n".join(out) + "\n"
-    steps = ticks(0, max(step for step, _ in points) or 1)
+    last = max(step for step, _ in points) or 1
+    steps = [step for step in ticks(0, last) if step <= last]
     values = ticks(min(value for _, value in points), max(value for _, value in points))
 
     def x(step: float) -> float:
-        return LEFT + (WIDTH - LEFT - RIGHT) * (step - steps[0]) / (steps[-1] - steps[0])
+        return LEFT + (WIDTH - LEFT - RIGHT) * step / last
 
     def y(value: float) -> float:
         return TOP + (HEIGHT - TOP - BOTTOM) * (1 - (value - values[0]) / (values[-1] - values[0]))
@@ -82,7 +83,7 @@ def draw(series: dict[str, list[tuple[float, float]]], title: str) -> str:
         )
     for step in steps:
         out.append(f'<text x="{x(step):.1f}" y="{HEIGHT - 14}" text-anchor="middle">{step:g}</text>')
-    out.append(f'<text x="{WIDTH - RIGHT}" y="{HEIGHT - 1}" text-anchor="end" fill-opacity=".7">step</text>')
+    out.append(f'<text x="{LEFT - 8}" y="{HEIGHT - 14}" text-anchor="end" fill-opacity=".7">step</text>')
     for number, (name, line) in enumerate(series.items()):
         colour = COLOURS.get(name, "currentColor")
         path = " ".join(f"{x(step):.1f},{y(value):.1f}" for step, value in line)
@@ -139,13 +140,17 @@ def _page(folder: Path, records: Sequence[dict[str, Any]], drawing: str) -> str:
     recipe = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
     steps = [record for record in records if "loss" in record]
     scored = [record for record in records if "score" in record]
+    settings = [(key, value) for key, value in flat(recipe) if value not in ("", None, {}, [])]
+    decisions = recipe.get("train", {}).get("loss") == "decisions"
     state = f"kept: the adapter of step {card['dev_step']}" if card else "not finished"
     body = [
         f"<h1>{html.escape(str(recipe.get('name', '')))}</h1>",
         f'<p class="soft">{html.escape(str(recipe.get("base")))} · {html.escape(str(run.get("date", "")))} · '
         f"{html.escape(state)}</p>",
         _section("", f'<div class="figures">{_figures(run, card, steps, scored)}</div>'),
-        _section("Loss", drawing),
+        _section(
+            "Loss of the decisions, and of all answer tokens held out" if decisions else "Loss", drawing
+        ),
     ]
     if scored:
         body.append(_section("Scores on what is held out", score_svg(records) + _scores(scored, card)))
@@ -154,7 +159,7 @@ def _page(folder: Path, records: Sequence[dict[str, Any]], drawing: str) -> str:
             "Data",
             _table([(name, digest) for name, digest in run.get("data", {}).items()], ("file", "sha256")),
         ),
-        _section("Settings", _table(list(flat(recipe)), ("key", "value"))),
+        _section("Settings", _table(settings, ("key", "value"))),
         _section(
             "Made with", _table([(k, v) for k, v in flat(run) if not k.startswith("data")], ("what", "value"))
         ),

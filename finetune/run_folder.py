@@ -6,7 +6,7 @@
     run.json           versions, command, hashes of the data, counts of rows
     metrics.jsonl      one line for each logged step and each evaluation
     loss.svg, report.html
-    checkpoints/       to resume from
+    best/, checkpoints/   while the run goes on: the best adapter so far, and what to resume from
 
 Nothing in it holds a word of the data.
 """
@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import shutil
 from collections.abc import Iterator, Mapping
@@ -62,6 +63,8 @@ class RunFolder:
         if resume:
             if not config.is_file():
                 raise UsageError(f"{self.path} holds no run to resume; leave --resume out")
+            if self.is_done:
+                raise UsageError(f"the run in {self.path} is done; nothing to resume")
             self._same(recipe, yaml.safe_load(config.read_text(encoding="utf-8")))
             return
         if config.is_file():
@@ -85,6 +88,11 @@ class RunFolder:
             raise UsageError(
                 f"{self.path} is a run of another recipe: {shown}; resume it with the same settings"
             )
+
+    def best_score(self) -> float:
+        """Return the score of the best adapter so far, minus infinity without any."""
+        note = self.best / "best.json"
+        return float(json.loads(note.read_text(encoding="utf-8"))["score"]) if note.is_file() else -math.inf
 
     def last_checkpoint(self) -> Path | None:
         """Return the newest complete checkpoint. Those that were being written when the run ended are removed."""

@@ -245,6 +245,8 @@ def make_trainer(run: Run) -> Any:
 def _network(run: Run) -> Any:
     import torch
 
+    if run.devices > 1 and torch.cuda.is_available():
+        return _network_of_many(run)
     network = load_network(run.base, four_bit=run.recipe.method == "qlora")
     if (
         compute_bytes(run.recipe, "cuda" if torch.cuda.is_available() else "cpu") == 4
@@ -252,6 +254,38 @@ def _network(run: Run) -> Any:
     ):
         network = network.float()
     return network
+
+
+def _network_of_many(run: Run) -> Any:
+    """Return the weights for one of several GPUs: on it as a whole, or to be shared out by FSDP."""
+    import torch
+    from transformers import AutoModelForCausalLM, BitsAndBytesConfig
+
+    number = torch.bfloat16 if compute_bytes(run.recipe, "cuda") == 2 else torch.float32
+    options: dict[str, Any] = {"dtype": number}
+    if run.recipe.method == "qlora":
+        options["quantization_config"] = BitsAndBytesConfig(
+            load_in_4bit=True,
+            bnb_4bit_quant_type="nf4",
+            bnb_4bit_use_double_quant=True,
+            bnb_4bit_compute_dtype=number,
+            # FSDP shards what looks like ordinary numbers.
+            bnb_4bit_quant_storage=number,
+        )
+    place = None if is_sharded() else {"": int(os.environ.get("LOCAL_RANK", "0"))}
+    return AutoModelForCausalLM.from_pretrained(
+        run.base,
+        local_files_only=True,
+        trust_remote_code=False,
+        use_safetensors=True,
+        device_map=place,
+        **options,
+    )
+
+
+def is_sharded() -> bool:
+    """Return whether accelerate shares the weights out among several GPUs."""
+    return os.environ.get("ACCELERATE_USE_FSDP", "").lower() in ("1", "true")
 
 
 def _adapter(recipe: Recipe) -> Any:
@@ -326,6 +360,7 @@ def trainer_class() -> type[Any]:
 
         def __init__(self, run: Run, **options: Any) -> None:
             self.run = run
+            self.best_score = run.folder.best_score()
             parent: Any = super()
             parent.__init__(**options)
             if run.recipe.train.loss == "decisions":
@@ -374,6 +409,8 @@ def trainer_class() -> type[Any]:
             return metrics
 
         def _scores(self) -> Result:
+            if is_sharded():
+                return Result({})
             network = self.accelerator.unwrap_model(self.model)
             was_training = network.training
             network.eval()
@@ -385,10 +422,10 @@ def trainer_class() -> type[Any]:
 
         def _keep_best(self, score: float) -> None:
             """Keep the adapter when it is better than all before it; an evaluation that is repeated changes nothing."""
-            best = self.run.folder.best
-            note = best / "best.json"
-            if note.is_file() and json.loads(note.read_text(encoding="utf-8"))["score"] >= score:
+            if score <= self.best_score:
                 return
+            self.best_score = score
+            best = self.run.folder.best
             partial = best.with_name("best.partial")
             shutil.rmtree(partial, ignore_errors=True)
             self.save_model(str(partial))
@@ -600,6 +637,8 @@ def _finish(run: Run, trainer: Any) -> None:
     from clinical.finetune.report import write_report
 
     write_report(folder.path)
+    shutil.rmtree(folder.best)
+    shutil.rmtree(folder.checkpoints, ignore_errors=True)
 
 
 def _portable(base: str) -> str:
