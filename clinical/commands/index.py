@@ -4,26 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from clinical.commands.options import Name
 from clinical.commands.tables import print_table
 from clinical.errors import ClinicalError, UsageError
 
 if TYPE_CHECKING:
+    from clinical.index.opening import Kind, Place
     from clinical.index.update import Changes
+
+
+def _stores() -> Sequence[str]:
+    from clinical.index.opening import KINDS
+
+    return KINDS
 
 
 @click.group()
 def index() -> None:
     """Look after the indexes that `clinical search` keeps: one for each set of PATHs.
 
+    They lie in your data folder, or where CLINICAL_INDEX says: a folder, or s3://bucket/prefix (there in LanceDB;
+    AWS_ACCESS_KEY_ID, AWS_ENDPOINT_URL and the like as for any client of S3).
+
     \b
     Examples:
       clinical index status
       clinical index forget notes/
+      CLINICAL_INDEX=s3://hospital/search clinical index add notes/
     """
 
 
@@ -37,9 +48,23 @@ def index() -> None:
     "downloaded, or its folder; two with a comma between are those of the notes and of the queries. "
     "Searches of these PATHs have to name it too.",
 )
+@click.option(
+    "--store",
+    metavar="STORE",
+    type=Name("store", _stores),
+    help="What keeps it: sqlite, or lance (pip install 'clinical[lance]') for millions of passages.  "
+    "[default: what does; else sqlite, or lance where CLINICAL_INDEX is on S3]",
+)
 @click.option("-q", "--quiet", is_flag=True, help="Say only what went wrong.")
 @click.pass_context
-def add(ctx: click.Context, paths: tuple[str, ...], rebuild: bool, embedder: str | None, quiet: bool) -> None:
+def add(
+    ctx: click.Context,
+    paths: tuple[str, ...],
+    rebuild: bool,
+    embedder: str | None,
+    store: Kind | None,
+    quiet: bool,
+) -> None:
     """Make the index of these PATHs, or bring it up to date, before the first search asks for it.
 
     \b
@@ -47,20 +72,21 @@ def add(ctx: click.Context, paths: tuple[str, ...], rebuild: bool, embedder: str
       clinical index add notes/
       clinical index add --rebuild notes/
       clinical index add --embedder BAAI/bge-small-en-v1.5 notes/
+      clinical index add --store lance --rebuild notes/
     """
-    from clinical.index.location import index_file
-    from clinical.index.store import Store, erase, lock
+    from clinical.index.opening import new_place, open_index, place_of
     from clinical.index.update import check_paths, update
     from clinical.models.embedders import load_embedder
 
     check_paths(paths)
-    file = index_file(paths)
     encoder = load_embedder(embedder)
-    if rebuild and file.exists():
-        with lock(file, paths):
-            erase(file)
-    with update_progress(quiet) as done, Store.open(file, paths, encoder.id) as store:
-        changes = update(store, paths, encoder, done)
+    old = place_of(paths)
+    if rebuild and old:
+        # Refused before anything is lost, when it cannot be made.
+        store = new_place(paths, store or old.kind).kind
+        old.erase(paths)
+    with update_progress(quiet) as done, open_index(paths, encoder.id, store) as opened:
+        changes = update(opened, paths, encoder, done)
     show_changes(changes, (), quiet, always=True)
     ctx.exit(1 if changes.faults else 0)
 
@@ -75,31 +101,29 @@ def status(paths: tuple[str, ...]) -> None:
       clinical index status
       clinical index status notes/
     """
-    files = _files(paths)
+    places = _places(paths)
     rows = []
-    for file in files:
+    for place in places:
         try:
-            rows.append(_row(file))
+            rows.append(_row(place))
         except ClinicalError as error:
             click.echo(str(error), err=True)
     if rows:
         print_table(("paths", "files", "documents", "passages", "size", "index"), rows)
-    elif not files:
+    elif not places:
         click.echo("no indexes; the first `clinical search` of a folder makes one", err=True)
 
 
-def _row(file: Path) -> tuple[str, ...]:
-    from clinical.index.store import Store
-
-    with Store.existing(file) as store:
-        size = store.size()
+def _row(place: Place) -> tuple[str, ...]:
+    with place.open() as opened:
+        size = opened.size()
         return (
-            ", ".join(store.paths),
+            ", ".join(opened.paths),
             f"{size.files:,} files",
             f"{size.documents:,} documents",
             f"{size.passages:,} passages",
-            f"{size.bytes / 1e6:,.1f} MB",
-            str(file),
+            f"{size.bytes / 1e6:,.1f} MB" if size.bytes else "",
+            str(place),
         )
 
 
@@ -114,15 +138,13 @@ def verify(ctx: click.Context, paths: tuple[str, ...]) -> None:
       clinical index verify
       clinical index verify notes/
     """
-    from clinical.index.store import Store
-
     failed = False
-    for file in _files(paths):
+    for place in _places(paths):
         try:
-            with Store.existing(file) as store:
-                faults = [f"{', '.join(store.paths)}: {fault}" for fault in store.faults()]
+            with place.open() as opened:
+                faults = [f"{', '.join(opened.paths)}: {fault}" for fault in opened.faults()]
                 if not faults:
-                    click.echo(f"{', '.join(store.paths)}: whole")
+                    click.echo(f"{', '.join(opened.paths)}: whole")
         except ClinicalError as error:
             faults = [str(error)]
         for fault in faults:
@@ -141,14 +163,12 @@ def compact(paths: tuple[str, ...]) -> None:
       clinical index compact
       clinical index compact notes/
     """
-    from clinical.index.store import Store
-
-    for file in _files(paths):
-        with Store.existing(file) as store, store.writing():
-            before = store.size().bytes
-            store.compact()
-            after = store.size().bytes
-        click.echo(f"{', '.join(store.paths)}: {before / 1e6:,.1f} MB to {after / 1e6:,.1f} MB")
+    for place in _places(paths):
+        with place.open() as opened, opened.writing():
+            before = opened.size().bytes
+            opened.compact()
+            after = opened.size().bytes
+        click.echo(f"{', '.join(opened.paths)}: {before / 1e6:,.1f} MB to {after / 1e6:,.1f} MB")
 
 
 @index.command()
@@ -164,22 +184,21 @@ def forget(ctx: click.Context, paths: tuple[str, ...]) -> None:
       clinical index forget notes/
       clinical index forget notes/visit-12.txt
     """
-    from clinical.index.location import all_index_files, full_name, index_file
-    from clinical.index.store import erase, lock
+    from clinical.index.location import full_name, index_name
+    from clinical.index.opening import all_places
 
     names = [full_name(path) for path in paths]
     forgotten = erased = 0
     damaged = []
-    for file in all_index_files():
+    for place in all_places():
         try:
             # That of just these paths is not opened: it goes, damaged or not.
-            gone, whole = (0, True) if file == index_file(paths) else _take_out(file, names)
+            gone, whole = (0, True) if place.name == index_name(paths) else _take_out(place, names)
         except ClinicalError as error:
             damaged.append(str(error))
             continue
         if whole:
-            with lock(file, paths):
-                erase(file)
+            place.erase(paths)
         forgotten += gone
         erased += whole
     for fault in damaged:
@@ -190,18 +209,16 @@ def forget(ctx: click.Context, paths: tuple[str, ...]) -> None:
     ctx.exit(1 if damaged else 0)
 
 
-def _take_out(file: Path, names: Sequence[str]) -> tuple[int, bool]:
+def _take_out(place: Place, names: Sequence[str]) -> tuple[int, bool]:
     """Take the files in these folders out of an index; return how many, and whether nothing else is in it."""
-    from clinical.index.store import Store
-
-    with Store.existing(file) as store, store.writing():
-        gone = [name for name in store.files() if _lies_in(name, names)]
-        whole = all(_lies_in(path, names) for path in store.paths)
+    with place.open() as opened, opened.writing():
+        gone = [name for name in opened.files() if _lies_in(name, names)]
+        whole = all(_lies_in(path, names) for path in opened.paths)
         if gone and not whole:
-            with store.transaction():
+            with opened.transaction():
                 for name in gone:
-                    store.remove(name)
-            store.compact()
+                    opened.remove(name)
+            opened.compact()
     return len(gone), whole
 
 
@@ -209,16 +226,16 @@ def _lies_in(name: str, folders: Sequence[str]) -> bool:
     return any(name == folder or name.startswith(folder.rstrip("/") + "/") for folder in folders)
 
 
-def _files(paths: Sequence[str]) -> list[Path]:
-    """Return the index of these paths, or all there are."""
-    from clinical.index.location import all_index_files, index_file
+def _places(paths: Sequence[str]) -> list[Place]:
+    """Return where the index of these paths is, or where all are."""
+    from clinical.index.opening import all_places, place_of
 
     if not paths:
-        return all_index_files()
-    file = index_file(paths)
-    if not file.exists():
+        return all_places()
+    place = place_of(paths)
+    if place is None:
         raise UsageError(f"no index of {', '.join(paths)}; make one: clinical index add {' '.join(paths)}")
-    return [file]
+    return [place]
 
 
 @contextmanager

@@ -6,8 +6,9 @@ import hashlib
 from collections.abc import Callable, Sequence
 
 from clinical.documents.note import Note
+from clinical.index.backend import FileState, IndexedDocument
 from clinical.index.passages import Passage
-from clinical.index.store import FORMAT, FileState, IndexedDocument, Store
+from clinical.index.store import FORMAT, Store
 from clinical.index.update import embed
 from clinical.models import cache
 from clinical.models.embedders import TextEmbedder

@@ -89,3 +89,29 @@ def path_patterns(path: str) -> tuple[list[str], list[str]]:
         whole = escape(here) + whole[len(here) :]
     heads = [whole] if "/" in plain or plain in (".", "..") else [whole, f"*/{plain}"]
     return [pattern for head in heads for pattern in (head, f"{head}/*")], [plain, f"{plain}/*"]
+
+
+def first_day(day: str) -> str:
+    """Return the least text that a day in this year or month has.
+
+    >>> first_day("2024"), first_day("2024-05"), first_day("2024-05-03")
+    ('2024-00-00', '2024-05-00', '2024-05-03')
+    """
+    return day + "-00-00"[len(day) - 4 :]
+
+
+def last_day(day: str) -> str:
+    """Return the greatest text that a day in this year or month has."""
+    return day + "-99-99"[len(day) - 4 :]
+
+
+def regex_of(pattern: str) -> str:
+    """Return a pattern of SQLite's GLOB as a regular expression: `*` goes into folders.
+
+    >>> regex_of("/a/*[0-9]?.txt")
+    '(?s)^/a/.*[0-9].\\\\.txt$'
+    """
+    parts = re.findall(r"\[\^?\]?[^]]*\]|.", pattern, re.DOTALL)
+    plain = {"*": ".*", "?": "."}
+    classes = [part if len(part) > 1 else plain.get(part, re.escape(part)) for part in parts]
+    return f"(?s)^{''.join(classes)}$"

@@ -117,7 +117,8 @@ class Snapshot:
             found.append(part.segment.columns[:, rows[here]].T.astype(np.float32))
         vectors = np.concatenate(found) if found else np.zeros((0, 0), np.float32)
         lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-        return vectors / np.maximum(lengths, 1e-9)
+        scaled: NDArray[np.float32] = vectors / np.maximum(lengths, 1e-9)
+        return scaled
 
     def _holding(self, place: int, stems: Sequence[int]) -> tuple[NDArray[np.int32], NDArray[np.uint16]]:
         """Return the rows of a segment that have all of the stems, and how often: as often as the rarest."""
@@ -143,7 +144,8 @@ class Snapshot:
                 if part.alive is not None:
                     here[~part.alive] = -np.inf
             self._last = (key, scores)
-        return self._last[1]
+        known: NDArray[np.float32] = self._last[1]
+        return known
 
     def _best(self, scores: NDArray[np.float32], limit: int, above: float) -> list[tuple[int, float]]:
         """Return the passages with the best scores, the best first."""

@@ -21,13 +21,24 @@ import sqlite3
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from clinical.documents.note import Note
 from clinical.errors import ClinicalError
+from clinical.index.backend import (
+    MUCH,
+    Busy,
+    FileState,
+    IndexedDocument,
+    Size,
+    StoredPassage,
+    check_about,
+    named,
+    rebuild,
+    words_in,
+)
 from clinical.index.filters import EVERYTHING, Filter, day_of, path_patterns
 from clinical.index.location import full_name
 from clinical.index.passages import Passage
@@ -50,9 +61,6 @@ FORMAT = 3
 COPY_FROM = 2000
 """Passages; fewer are read from the database faster than a copy is worth."""
 
-COPY_AGAIN, COPY_AGAIN_WHILE_WRITING = 0.05, 0.3
-"""The share of passages that came or went since the copy was made, from which on it is made anew."""
-
 _TABLES = """
 CREATE TABLE about (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE files (
@@ -72,59 +80,6 @@ CREATE TABLE passages (
 CREATE INDEX passages_of_document ON passages (document);
 CREATE TABLE stems (id INTEGER PRIMARY KEY, stem TEXT NOT NULL UNIQUE);
 """
-
-
-class Busy(ClinicalError):
-    """Another process is writing to the index."""
-
-
-@dataclass(frozen=True, slots=True)
-class FileState:
-    """What the index knows of a file: the hash of its bytes, its time in ns and size, what could not be read."""
-
-    path: str
-    sha256: str
-    modified: int
-    size: int
-    faults: str = ""
-    id: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class IndexedDocument:
-    """A note on its way into the index. `own_id` is the id it brings along; others are the path and `place`."""
-
-    note: Note
-    passages: Sequence[Passage]
-    vectors: NDArray[np.int8]
-    own_id: str | None = None
-    place: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class StoredPassage:
-    """A passage with its document, as the index has it."""
-
-    id: int
-    passage: Passage
-    document: int
-    path: str
-    own_id: str | None
-    place: str
-    title: str | None
-    date: str | None
-    sha256: str
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class Size:
-    """How much an index holds; `bytes` on disk."""
-
-    files: int
-    documents: int
-    passages: int
-    bytes: int
 
 
 class Store:
@@ -152,14 +107,7 @@ class Store:
             raise _explained(error, path, paths) from error
         store = cls(path, connection, paths)
         with store._closing_on_error():
-            about = store.about()
-            if about.get("format") != str(FORMAT):
-                raise ClinicalError(f"the index of {_named(paths)} is of another version; {_rebuild(paths)}")
-            if about.get("embedder") != embedder:
-                raise ClinicalError(
-                    f"the index of {_named(paths)} was embedded with {about.get('embedder')}, not with {embedder}; "
-                    f"name that one (--embedder), or {_rebuild(paths)}"
-                )
+            check_about(store.about(), FORMAT, paths, embedder)
         return store
 
     @classmethod
@@ -308,7 +256,7 @@ class Store:
 
     # --- the copy that is ranked ---
 
-    def refresh(self, share: float = COPY_AGAIN) -> None:
+    def refresh(self, share: float = MUCH) -> None:
         """Make the mapped copy anew when more than this share of it is out of step; only for the writer."""
         from clinical.index.segment import save
 
@@ -563,17 +511,6 @@ def _in_sections(filter: Filter) -> str:
     return f"p.section IN ({', '.join('?' * len(filter.sections))})" if filter.sections else "true"
 
 
-def words_in(note: Note, passage: Passage) -> str:
-    """Return all words that a passage is found by: those it is about, and its own."""
-    parts = (context(note.title, passage), note.text[passage.start : passage.end])
-    return "\n".join(part for part in parts if part)
-
-
-def context(title: str | None, passage: Passage) -> str:
-    """Return what a passage is about beside its own words: the title of its note and the heading above it."""
-    return "\n".join(part for part in (title, passage.heading) if part)
-
-
 @contextmanager
 def lock(path: Path, paths: Sequence[str]) -> Iterator[None]:
     """Be the only one who writes to an index; raises `Busy` when another process does.
@@ -587,7 +524,7 @@ def lock(path: Path, paths: Sequence[str]) -> Iterator[None]:
         try:
             connection.execute("BEGIN EXCLUSIVE")
         except sqlite3.OperationalError as error:
-            raise Busy(f"another process is writing the index of {_named(paths)}; wait for it") from error
+            raise Busy(f"another process is writing the index of {named(paths)}; wait for it") from error
         yield
 
 
@@ -650,13 +587,5 @@ def _make_private(path: Path) -> None:
 def _explained(error: sqlite3.Error, path: Path, paths: Sequence[str]) -> ClinicalError:
     passing = isinstance(error, sqlite3.OperationalError) and "no such table" not in str(error)
     if passing:
-        return ClinicalError(f"the index of {_named(paths)} cannot be used: {error} ({path})")
-    return ClinicalError(f"the index of {_named(paths)} is damaged ({path}); {_rebuild(paths)}")
-
-
-def _named(paths: Sequence[str]) -> str:
-    return ", ".join(paths) or "an unknown folder"
-
-
-def _rebuild(paths: Sequence[str]) -> str:
-    return f"make it anew: clinical index add --rebuild {' '.join(paths) or 'PATH'}"
+        return ClinicalError(f"the index of {named(paths)} cannot be used: {error} ({path})")
+    return ClinicalError(f"the index of {named(paths)} is damaged ({path}); {rebuild(paths)}")

@@ -16,9 +16,9 @@ from clinical.documents.note import Note
 from clinical.documents.reading import files as find_files
 from clinical.documents.reading import read
 from clinical.errors import DocumentError, UsageError
+from clinical.index.backend import MUCH_WHILE_WRITING, FileState, Index, IndexedDocument, words_in
 from clinical.index.location import full_name
 from clinical.index.passages import Passage, cut
-from clinical.index.store import COPY_AGAIN_WHILE_WRITING, FileState, IndexedDocument, Store, words_in
 
 if TYPE_CHECKING:
     import numpy as np
@@ -76,7 +76,7 @@ def check_paths(paths: Sequence[str]) -> None:
 
 
 def update(
-    store: Store,
+    store: Index,
     paths: Sequence[str],
     embedder: TextEmbedder,
     done: Callable[[int, int], None] = lambda files, of: None,
@@ -147,7 +147,7 @@ def _plan(known: Mapping[str, FileState], found: Mapping[str, str], unreachable:
 
 
 def _carry_out(
-    store: Store,
+    store: Index,
     plan: _Plan,
     found: Mapping[str, str],
     known: Mapping[str, FileState],
@@ -173,7 +173,7 @@ def _carry_out(
         with store.transaction():
             for state, some in contents:
                 store.put(state, [documents.pop(0) for _ in some])
-        store.refresh(COPY_AGAIN_WHILE_WRITING)
+        store.refresh(MUCH_WHILE_WRITING)
         read_so_far += len(group)
         done(read_so_far, len(plan.read))
 
