@@ -13,7 +13,8 @@ from random_models import TOKENIZERS, ask, random_model
 
 from clinical.errors import ClinicalError
 from clinical.models.generation import LOOP_CHARACTERS, ended, loop_start
-from clinical.models.mistral import LocalMistral
+from clinical.models.language_model import OneOf, Selection, TaggedCopy
+from clinical.models.mistral import LocalMistral, load
 
 TEXTS = ("The patient has diabetes.", "x", "No fever. " * 5)
 
@@ -172,16 +173,52 @@ def test_a_prompt_longer_than_the_window_is_one_clear_line(tmp_path: Path) -> No
         model.complete([ask("fever " * 600, max_new_tokens=100)])
 
 
-def test_four_bits_generate_and_choose(tmp_path: Path) -> None:
-    from clinical.models.language_model import OneOf, Selection
-    from clinical.models.mistral import load
+def answers_of_each_kind(model: LocalMistral) -> None:
+    requests = [
+        ask("No fever.", Selection(12)),
+        ask("No fever.", OneOf(("yes", "no"))),
+        ask("No fever.", TaggedCopy("No fever.", ("Symptom",))),
+        ask("No fever.", max_new_tokens=5),
+    ] * 2
+    for request, completion in zip(requests, model.complete(requests), strict=True):
+        constraint = request.constraint
+        assert completion.enforced == (constraint is not None)
+        assert constraint is None or constraint.parse(completion.text) is not None
+        assert sum(completion.options.values()) in (0, pytest.approx(1, abs=1e-3))
+        assert completion.finish in ("stop", "length", "repetition")
 
-    model = random_model("own", tmp_path, hidden_size=64, intermediate_size=96)
-    model.tokenizer.save_pretrained(tmp_path)
-    model.model.save_pretrained(tmp_path)
-    small = load(str(tmp_path), four_bit=True)
-    requests = [ask("x", Selection(12)), ask("x", OneOf(("yes", "no"))), ask("x", max_new_tokens=5)]
-    chosen, picked, free = small.complete(requests)
-    assert Selection(12).parse(chosen.text) is not None
-    assert sum(picked.options.values()) == pytest.approx(1)
-    assert free.finish in ("stop", "length", "repetition")
+
+def saved(folder: Path) -> str:
+    model = random_model("own", folder, hidden_size=64, intermediate_size=96)
+    model.tokenizer.save_pretrained(folder)
+    model.model.save_pretrained(folder)
+    return str(folder)
+
+
+def test_in_four_bits_every_kind_of_answer_is_given(tmp_path: Path) -> None:
+    answers_of_each_kind(load(saved(tmp_path), four_bit=True))
+
+
+def test_in_half_precision_every_kind_of_answer_is_given(tmp_path: Path) -> None:
+    model = random_model("own", tmp_path)
+    answers_of_each_kind(LocalMistral("half", model.model.bfloat16(), model.tokenizer, model.chat))
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("four_bit", [False, True])
+def test_on_a_gpu_every_kind_of_answer_is_given(tmp_path: Path, four_bit: bool) -> None:
+    import torch
+
+    if not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
+    answers_of_each_kind(load(saved(tmp_path), four_bit=four_bit))
+
+
+@pytest.mark.embedded
+def test_the_shipped_model_gives_every_kind_of_answer_the_same_each_time() -> None:
+    model = load("clinical-tiny")
+    answers_of_each_kind(model)
+    request = ask("The patient has diabetes. " * 20, max_new_tokens=60)
+    first, second = model.complete([request]), model.complete([request])
+    assert first == second
+    assert loop_start(first[0].text) is None
