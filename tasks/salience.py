@@ -169,7 +169,9 @@ def choose(
         chosen.append(best)
         n_words += material.units[best].n_words
         likeness = np.maximum(likeness, material.vectors @ material.vectors[best])
-    return sorted(chosen)
+    # What a longer one of them says too is said.
+    stems = material.stems
+    return sorted(place for place in chosen if not any(stems[place] < stems[other] for other in chosen))
 
 
 def _centre(vectors: Floats) -> Floats:

@@ -10,13 +10,14 @@ language model that writes). What a system proposes are drafts; whether the note
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import cache
 from typing import Protocol
 
 from clinical.documents.annotations import Entity
 from clinical.documents.note import Note
-from clinical.documents.summaries import Draft, Summary, SummarySentence
+from clinical.documents.summaries import TIMELINE, Draft, Omission, Source, Summary, SummarySentence
 from clinical.errors import UsageError
 from clinical.models import settings
 from clinical.tasks.mentions import whole_mentions
@@ -24,6 +25,7 @@ from clinical.tasks.ner import Recognizer, extract, load_recognizer
 from clinical.tasks.omissions import find_omissions
 from clinical.tasks.remarks import remarks
 from clinical.tasks.support import Support
+from clinical.tasks.timeline import Date, Document, date_of, dated_units, find_conflicts, shown_date
 from clinical.tasks.units import find_units
 
 __all__ = [
@@ -35,6 +37,7 @@ __all__ = [
     "load_summarizer",
     "style_named",
     "summarize",
+    "together",
 ]
 
 SYSTEMS = ("light", "mistral")
@@ -154,6 +157,70 @@ def entities_of(notes: Sequence[Note], recognizer: Recognizer) -> list[Sequence[
 @cache
 def _recognizer() -> Recognizer:
     return load_recognizer("light")
+
+
+def together(
+    notes: Sequence[Note],
+    summarizer: Summarizer,
+    *,
+    strict: bool = False,
+    max_sentences: int | None = None,
+    recognizer: Recognizer | None = None,
+) -> Summary:
+    """Return one patient's documents as one timeline; every source and omission names its document.
+
+    `max_sentences` is for each document. The headings are dates, the earliest first.
+    """
+    recognizer = recognizer or _recognizer()
+    entries: list[tuple[Date, int, SummarySentence]] = []
+    omitted: list[Omission] = []
+    warnings: list[str] = []
+    documents: list[Document] = []
+    dropped = 0
+    for place, (note, entities) in enumerate(zip(notes, entities_of(notes, recognizer), strict=True)):
+        summary = _summary(note, entities, summarizer, "brief", recognizer, strict, max_sentences)
+        document = Document(note, entities, date_of(note))
+        documents.append(document)
+        entries += [(date, place, sentence) for date, sentence in _entries(document, summary)]
+        omitted += [replace(omission, id=note.id) for omission in summary.omitted]
+        warnings += [f"{note.id}: {warning}" for warning in summary.warnings]
+        dropped += summary.dropped
+    entries.sort(key=lambda entry: entry[:2])
+    return Summary(
+        TIMELINE,
+        summarizer.system,
+        summarizer.model,
+        tuple(sentence for _, _, sentence in entries),
+        tuple(omitted),
+        tuple(warnings),
+        dropped,
+        {"documents": [_listed(document) for document in documents]},
+        tuple(find_conflicts(documents)),
+    )
+
+
+_LAST: Date = (9999, 0, 0)
+
+
+def _entries(document: Document, summary: Summary) -> Iterator[tuple[Date, SummarySentence]]:
+    """Yield what a document adds to the timeline: its summary at its date, its other dated sentences at theirs."""
+    for sentence in summary.sentences:
+        sources = tuple(replace(source, id=document.note.id) for source in sentence.sources)
+        heading = shown_date(document.date)
+        yield document.date or _LAST, replace(sentence, sources=sources, heading=heading)
+    shown = {(source.start, source.end) for sentence in summary.sentences for source in sentence.sources}
+    text = document.note.text
+    for date, unit in dated_units(document):
+        if unit.spans[0] not in shown:
+            sources = tuple(
+                Source(start, end, text[start:end], document.note.id) for start, end in unit.spans
+            )
+            yield date, SummarySentence(unit.text, sources, "supported", (), shown_date(date))
+
+
+def _listed(document: Document) -> dict[str, str | None]:
+    date = None if document.date is None else shown_date(document.date)
+    return {"id": document.note.id, "path": document.note.path, "date": date}
 
 
 def _summary(

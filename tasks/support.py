@@ -33,7 +33,7 @@ from clinical.tasks.units import find_units
 if TYPE_CHECKING:
     from clinical.tasks.ner import Recognizer
 
-__all__ = ["Support"]
+__all__ = ["Support", "doses"]
 
 MOST_SOURCES = 3
 """A sentence of a summary seldom stands on more sentences of the note."""
@@ -237,16 +237,16 @@ class Support:
 
     def _dose_doubts(self, text: str, entities: Sequence[Entity]) -> Iterator[_Doubt]:
         """Doses that the note gives with another drug, or that it gives otherwise for this one."""
-        for drug, dose in _doses(text, entities):
-            known = [other for name, other in self._known_doses if content(name) & content(drug)]
+        for drug, dose in doses(text, entities):
+            known = [other for name, other in self._known_doses if content(name.text) & content(drug.text)]
             alike = [other for other in known if other.unit == dose.unit]
             if alike and dose.value not in {other.value for other in alike}:
                 given = ", ".join(dict.fromkeys(other.text for other in alike))
-                yield _Doubt("unsupported", f"the note gives {drug} {given}, not {dose.text}")
+                yield _Doubt("unsupported", f"the note gives {drug.text} {given}, not {dose.text}")
 
     @cached_property
-    def _known_doses(self) -> list[tuple[str, Quantity]]:
-        return _doses(self.note.text, self.entities)
+    def _known_doses(self) -> list[tuple[Entity, Quantity]]:
+        return doses(self.note.text, self.entities)
 
     def _opposite_doubts(self, text: str, cited: str) -> Iterator[_Doubt]:
         near = list(_sides(cited))
@@ -362,8 +362,8 @@ def _is_same(claim: Entity, known: Entity) -> bool:
     )
 
 
-def _doses(text: str, entities: Sequence[Entity]) -> list[tuple[str, Quantity]]:
-    """The drugs of a text with the dose that follows each before the next drug."""
+def doses(text: str, entities: Sequence[Entity]) -> list[tuple[Entity, Quantity]]:
+    """Return the drugs of a text with the dose that follows each before the next drug."""
     drugs = sorted((e for e in entities if e.label == "Medication"), key=lambda e: e.start)
     quantities = [quantity for quantity in find_quantities(text) if quantity.unit in _DOSE_UNITS]
     pairs = []
@@ -371,7 +371,7 @@ def _doses(text: str, entities: Sequence[Entity]) -> list[tuple[str, Quantity]]:
         limit = min(drug.end + _FAR, following.start if following else len(text))
         dose = next((quantity for quantity in quantities if drug.end <= quantity.start < limit), None)
         if dose is not None:
-            pairs.append((drug.text, dose))
+            pairs.append((drug, dose))
     return pairs
 
 

@@ -8,6 +8,9 @@ from typing import Any, Literal
 
 from clinical.documents.annotations import Assertion
 
+TIMELINE = "timeline"
+"""The style of a summary of several documents of one patient."""
+
 SupportLevel = Literal["supported", "weak", "unsupported"]
 """How far a sentence of a summary is borne out by its sources."""
 
@@ -94,8 +97,31 @@ class Omission:
 
 
 @dataclass(frozen=True)
+class Conflict:
+    """Two or more documents, or places of one, that do not say the same. `text` puts it in words.
+
+    `kind` is `allergy`, `side`, `dose`, `problem` or `patient`. A dose that differs from day to day is a `change`.
+    """
+
+    kind: Literal["allergy", "side", "dose", "change", "problem", "patient"]
+    text: str
+    sources: tuple[Source, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the conflict as the output contract has it."""
+        return {
+            "kind": self.kind,
+            "text": self.text,
+            "sources": [source.as_dict() for source in self.sources],
+        }
+
+
+@dataclass(frozen=True)
 class Summary:
-    """What a note comes to. `dropped`: how many unsupported sentences were left out on request."""
+    """What a note comes to. `dropped`: how many unsupported sentences were left out on request.
+
+    `conflicts` are those between the documents of a timeline.
+    """
 
     style: str
     system: str
@@ -105,15 +131,16 @@ class Summary:
     warnings: tuple[str, ...] = ()
     dropped: int = 0
     details: Mapping[str, Any] = field(default_factory=dict)
+    conflicts: tuple[Conflict, ...] = ()
 
     @property
     def text(self) -> str:
         """The sentences alone, one to a line."""
         return "\n".join(sentence.text for sentence in self.sentences)
 
-    def as_dict(self, id: str, path: str) -> dict[str, Any]:
+    def as_dict(self, id: str, path: str | None) -> dict[str, Any]:
         """Return the summary of this document as the output contract has it."""
-        return {
+        record = {
             "id": id,
             "path": path,
             "system": self.system,
@@ -125,3 +152,6 @@ class Summary:
             "warnings": list(self.warnings),
             **self.details,
         }
+        if self.conflicts or self.style == TIMELINE:
+            record["conflicts"] = [conflict.as_dict() for conflict in self.conflicts]
+        return record
