@@ -65,11 +65,15 @@ def show(name: str | None) -> None:
       clinical models show
       clinical models show light-ner
     """
+    from clinical.models.server import is_address
     from clinical.models.settings import chosen_model
 
     name = name or chosen_model()
     if name is None:
         click.echo("No model is chosen; the light system is used. Choose one: clinical models use NAME")
+        return
+    if is_address(name):
+        click.echo(f"{name}: system mistral, behind a URL")
         return
     found = _find(name)
     click.echo(f"{found.name}: system {found.system}, {found.origin}")

@@ -17,6 +17,7 @@ import ipaddress
 import logging
 import os
 import random
+import re
 import socket
 import ssl
 import time
@@ -29,9 +30,19 @@ from typing import TYPE_CHECKING, Any
 from clinical.errors import ClinicalError, UsageError
 from clinical.models import alignment
 from clinical.models.generation import ended
-from clinical.models.language_model import Choice, Completion, Finish, OneOf, Request, Selection, TaggedCopy
+from clinical.models.language_model import (
+    Choice,
+    Completion,
+    Finish,
+    Message,
+    OneOf,
+    Request,
+    Selection,
+    TaggedCopy,
+)
 from clinical.models.pieces import split_pieces
 from clinical.models.server_grammar import DIALECTS, PROBE, PROBE_WORD, Dialect
+from clinical.models.text_tokens import WORDS_OF_A_PROMPT
 
 if TYPE_CHECKING:
     import httpx
@@ -52,6 +63,11 @@ LONGEST_WAIT_S = 30.0
 WINDOW = 4096
 """What a server is taken to read at a time when it does not say: prompt and answer, in tokens."""
 
+_MARKER = re.compile(
+    r"([\[<])"
+    r"(/?(?:INST|SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_RESULTS|TOOL_CALLS|TOOL_CONTENT|ARGS|CALL_ID|IMG|THINK)\]"
+    r"|/?(?:s|unk|pad|bos|eos|think|start_of_turn|end_of_turn)>|</?SYS>>|\|)"
+)
 _TRY_AGAIN = {408, 425, 429, 500, 502, 503, 504}
 
 
@@ -265,7 +281,7 @@ class ServerModel:
         return None
 
     def _answer(self, request: Request) -> Completion:
-        messages = [{"role": message.role, "content": message.text} for message in request.messages]
+        messages = [{"role": message.role, "content": _content_of(message)} for message in request.messages]
         if request.constraint is None:
             body = self._body(messages, request.max_new_tokens, request.temperature)
             body |= {"stop": list(request.stop)} if request.stop else {}
@@ -304,6 +320,18 @@ class ServerModel:
             raise ClinicalError(
                 f"{self.name} cannot read a prompt of this length; give it less text, or a larger window"
             ) from refused
+
+
+def _content_of(message: Message) -> str:
+    """Return a turn as one string in which data holds no marker of a chat format.
+
+    A server tokenizes the whole conversation as one string, in which the "[/INST]" of a note would end the turn
+    of the user. So it is taken apart by a blank. Answers are tied to the note as it is, not to this string.
+    """
+    return "".join(
+        part.text if part.variable in WORDS_OF_A_PROMPT else _MARKER.sub(r"\1 \2", part.text)
+        for part in message.parts
+    )
 
 
 def _content(answer: dict[str, Any]) -> tuple[str, Finish]:
@@ -408,13 +436,14 @@ def _listed_if_told(connection: Connection) -> list[Any]:
 def _known_name(name: str | None, known: list[str], url: str) -> str:
     if name is None and len(known) == 1:
         return known[0]
-    for candidate in (name, f"{name}:latest"):  # Ollama's way to say a name without a version
-        if name is not None and (candidate in known or not known):
-            return candidate
     models = ", ".join(known[:20]) or "none"
     if name is None:
         raise UsageError(f"{url} has more than one model, or none; name one after #: {models}")
-    raise UsageError(f"{url} has no model {name!r}; it has: {models}")
+    # Ollama's way to say a name without a version comes second.
+    found = [candidate for candidate in (name, f"{name}:latest") if candidate in known or not known]
+    if not found:
+        raise UsageError(f"{url} has no model {name!r}; it has: {models}")
+    return found[0]
 
 
 def _window(connection: Connection, entry: dict[str, Any]) -> int:
