@@ -18,6 +18,7 @@ from clinical.corpora.qa import QuestionOnText, read_questions
 from clinical.corpora.records import GoldDocument, split_path
 from clinical.corpora.rows import Row, Turn
 from clinical.corpora.training import read_rows
+from clinical.documents.note import Note
 from clinical.errors import UsageError
 from clinical.finetune.mistral_rows import Passage, asked, flat, passages
 from clinical.finetune.recipe import Recipe, Source, Task
@@ -29,10 +30,15 @@ from clinical.prompts import templates
 from clinical.prompts.labels import Label, clinical_labels, core_labels
 from clinical.prompts.templates import Part, Template
 from clinical.scoring.gold import Gold, read_gold
+from clinical.tasks.ask import Scored as Shown
+from clinical.tasks.ask_mistral import READ, numbered
+from clinical.tasks.evidence import Stretch, Told
 
 SYNTHETIC = "synthetic"
 """The source of made-up notes (`clinical.finetune.synthetic_notes`), as many as its `limit` says."""
 MADE_UP = 2000
+MOST_CHOSEN = 5
+"""How many sentences a model may choose at a time, as in `clinical ask`."""
 FRESH_PASSES = 3
 """So many passes over the corpora of ner are cut at places of their own; later ones repeat them."""
 
@@ -67,9 +73,13 @@ class Found:
 def template_of(recipe: Recipe, source: Source) -> Template:
     """Return the prompt template of a task: the recipe's, else the product's own."""
     named = recipe.prompt.get(source.task)
-    if source.task == "summarize":
-        return templates.load(named or f"summarize.{source.style}.v1")
-    return templates.load(named or f"{source.task}.v1")
+    return templates.load(
+        named or (f"summarize.{source.style}.v1" if source.task == "summarize" else PROMPTS[source.task])
+    )
+
+
+PROMPTS: dict[str, str] = {"ner": "ner.v1", "search": "ask.quote.v1", "ask": "ask.quote.v1"}
+"""The template that each task is asked in; to find sentences and to quote them is the same question to a model."""
 
 
 def read_source(recipe: Recipe, source: Source, number: int = 0) -> Found:
@@ -118,55 +128,64 @@ def questions(source: Source) -> list[QuestionOnText]:
 
 def _selections(recipe: Recipe, source: Source) -> Found:
     template = template_of(recipe, source)
-    items = questions(source)
-    examples = [selection(source.task, item, template) for item in items]
+    examples = [
+        selection(source.task, part, template) for item in questions(source) for part in windows(item)
+    ]
     return Found(examples, files=_files_of(source))
 
 
+def windows(item: QuestionOnText) -> list[QuestionOnText]:
+    """Return a question on stretches of its text that a model is shown at a time, each with its answers.
+
+    At most `READ` sentences with at most `MOST_CHOSEN` answers, so that no answer is cut off. A stretch without any
+    stays for one question in eight: a model must also learn to choose nothing.
+    """
+    if len(item.sentences) <= READ and len(item.answers or ()) <= MOST_CHOSEN:
+        seldom = int(_key(item.id)[:4], 16) % 8 == 0
+        return [item] if item.answers or seldom else []
+    return [part for half in _halves(item) for part in windows(half)]
+
+
+def _halves(item: QuestionOnText) -> tuple[QuestionOnText, QuestionOnText]:
+    middle = len(item.sentences) // 2
+    answers = item.answers or frozenset()
+    return (
+        replace(item, sentences=item.sentences[:middle], answers=frozenset(n for n in answers if n < middle)),
+        replace(
+            item,
+            sentences=item.sentences[middle:],
+            answers=frozenset(n - middle for n in answers if n >= middle),
+        ),
+    )
+
+
 def selection(task: Task, item: QuestionOnText, template: Template) -> Example:
-    """Return the question as it is asked of a model: which of these sentences answer it?"""
-    sentences = [item.sentence(number) for number in range(len(item.sentences))]
-    request = selection_request(template, item.question, sentences, item.title)
+    """Return the question as `clinical ask` puts it to a model: which of these sentences answer it?"""
+    note = Note(item.title or item.id, item.text)
+    told = [Told(*span, item.text[slice(*span)], 1) for span in item.sentences]
+    stretch = Stretch(note, note.id, tuple(told))
+    text = "\n".join(numbered([Shown(stretch, one, None) for one in told]))
+    values = templates.checked(template, {"question": item.question, "text": text})
+    constraint = Selection(len(told), MOST_CHOSEN)
     numbers = tuple(number + 1 for number in sorted(item.answers or ()))
-    answer = Selection(len(sentences)).write(numbers)
-    return Example(task, item.id, answer, request, chosen=numbers, question=item, group=_key(item.text))
-
-
-def selection_request(
-    template: Template, question: str, sentences: Sequence[str], title: str = ""
-) -> Request:
-    """Return the request to choose among numbered sentences."""
-    numbered = "\n".join(f"{number}. {' '.join(text.split())}" for number, text in enumerate(sentences, 1))
-    offered = {
-        "question": question,
-        "query": question,
-        "sentences": numbered,
-        "text": numbered,
-        "title": title,
-    }
-    values = {name: offered[name] for name in template.variables if name in offered}
-    return Request((Message("user", template.render(values)),), Selection(len(sentences)))
+    request = Request((Message("user", template.render(values)),), constraint)
+    return Example(
+        task,
+        item.id,
+        constraint.write(numbers),
+        request,
+        chosen=numbers,
+        question=item,
+        group=_key(item.text),
+    )
 
 
 def halves(example: Example, template: Template) -> tuple[Example, Example] | None:
-    """Return a question on a text that is too long as two on its halves; `None` when it cannot be halved.
-
-    So no answer is ever cut off: each half asks for the sentences that it holds.
-    """
+    """Return a question on a text that is too long as two on its halves; `None` when it cannot be halved."""
     item = example.question
     if item is None or len(item.sentences) < 2:
         return None
-    middle = len(item.sentences) // 2
-    first = replace(
-        item,
-        sentences=item.sentences[:middle],
-        answers=frozenset(n for n in item.answers or () if n < middle),
-    )
-    second = replace(
-        item,
-        sentences=item.sentences[middle:],
-        answers=frozenset(n - middle for n in item.answers or () if n >= middle),
-    )
+    first, second = _halves(item)
     return selection(example.task, first, template), selection(example.task, second, template)
 
 
@@ -288,6 +307,6 @@ def _key(text: str) -> str:
 
 
 __all__ = [
-    "FRESH_PASSES", "Example", "Found", "gold_of", "halves", "known_labels", "questions", "read_source",
-    "selection_request", "template_of",
+    "FRESH_PASSES", "PROMPTS", "Example", "Found", "gold_of", "halves", "known_labels", "questions", "read_source",
+    "selection", "template_of", "windows",
 ]  # fmt: skip

@@ -177,7 +177,7 @@ def estimate(
     layer = tokens * _layer(recipe, shape, device)
     moment = tokens * BACKWARD * c * shape.ffn + _dequantized(recipe, shape, c)
     if checkpoints(recipe, device) if checkpointing is None else checkpointing:
-        kept, moment = tokens * shape.layers * c * shape.hidden, moment + layer
+        kept, moment = float(tokens * shape.layers * c * shape.hidden), moment + layer
     else:
         kept = shape.layers * layer
     # Rows packed together see themselves alone: a mask of all tokens by all tokens.

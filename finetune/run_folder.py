@@ -13,7 +13,6 @@ Nothing in it holds a word of the data.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import os
@@ -157,20 +156,3 @@ def flat(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
         return
     for key, item in items:
         yield from flat(item, f"{name}.{key}" if name else str(key))
-
-
-def file_hash(path: Path) -> str:
-    """Return the sha256 of a file."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
-
-
-def tokenizer_hash(folder: Path) -> str:
-    """Return 16 hexadecimal digits of a model's tokenizer files: the vocabulary, not its settings."""
-    for name in ("tokenizer.json", "tokenizer.model", "tekken.json"):
-        if (folder / name).is_file():
-            return file_hash(folder / name)[:16]
-    return ""

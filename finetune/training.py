@@ -31,15 +31,15 @@ from typing import TYPE_CHECKING, Any
 from clinical.errors import ClinicalError, UsageError
 from clinical.finetune import preflight
 from clinical.finetune.evaluation import Result, evaluate
-from clinical.finetune.examples import known_labels
+from clinical.finetune.examples import PROMPTS, known_labels
 from clinical.finetune.memory import compute_bytes
 from clinical.finetune.preparation import Prepared, prepare
 from clinical.finetune.provenance import provenance
 from clinical.finetune.recipe import Recipe
 from clinical.finetune.rows import IGNORED, chat_format
-from clinical.finetune.run_folder import RunFolder, file_hash, tokenizer_hash, write
+from clinical.finetune.run_folder import RunFolder, write
 from clinical.models.chat import ChatFormat
-from clinical.models.fingerprint import fingerprint
+from clinical.models.fingerprint import file_sha256, fingerprint, tokenizer_sha256
 from clinical.models.mistral import (
     LocalMistral,
     find_model,
@@ -584,7 +584,7 @@ def _describe(run: Run) -> None:
         **began,
         "versions": {**known, "clinical": metadata.version("clinical"), "python": sys.version.split()[0]},
         "base_fingerprint": fingerprint(run.base),
-        "tokenizer_sha256": tokenizer_hash(run.base),
+        "tokenizer_sha256": tokenizer_sha256(run.base),
         "chat": run.chat.name,
         "rows": len(prepared.rows),
         "rows_of_a_pass": prepared.rows_of_a_pass,
@@ -595,7 +595,7 @@ def _describe(run: Run) -> None:
         "dropped": prepared.dropped,
         "passed_over": dict(prepared.passed_over),
         "data": {
-            f"{path.parent.name}/{path.name}": file_hash(path) for path in prepared.files if path.is_file()
+            f"{path.parent.name}/{path.name}": file_sha256(path) for path in prepared.files if path.is_file()
         },
     }
     write(run.folder.path / "run.json", json.dumps(described, indent=1) + "\n")
@@ -657,9 +657,7 @@ def card(run: Run) -> dict[str, Any]:
     )
     shown = ("step", "seconds", "score")
     prompts: dict[str, str] = {
-        task: recipe.prompt.get(task, "ner.v1" if task == "ner" else f"{task}.v1")
-        for task in recipe.tasks
-        if task in ("ner", "search", "ask")
+        task: recipe.prompt.get(task, PROMPTS[task]) for task in recipe.tasks if task in PROMPTS
     }
     prompts |= {
         f"summarize.{source.style}": recipe.prompt.get("summarize", f"summarize.{source.style}.v1")
@@ -674,7 +672,7 @@ def card(run: Run) -> dict[str, Any]:
         "labels": known_labels(recipe),
         "base": _portable(recipe.base),
         "base_fingerprint": fingerprint(run.base) if recipe.method != "full" else None,
-        "tokenizer_sha256": tokenizer_hash(run.base),
+        "tokenizer_sha256": tokenizer_sha256(run.base),
         "template": run.chat.name,
         "chat": run.chat.name,
         "tasks": list(recipe.tasks),
