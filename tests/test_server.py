@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import re
 import socket
 import threading
@@ -22,9 +23,10 @@ from clinical.cli import cli
 from clinical.errors import ClinicalError, UsageError
 from clinical.models import server as server_module
 from clinical.models.alignment import numbers_in, option_in, tie
+from clinical.models.connection import Connection, is_address, leaves_the_house, split_address
 from clinical.models.language_model import Choice, OneOf, Request, Selection, TaggedCopy, TaggedSpan
 from clinical.models.mistral_tagger import MistralTagger
-from clinical.models.server import connect, is_address, leaves_the_house, split_address
+from clinical.models.server import connect
 from clinical.models.server_grammar import PROBE_WORD, to_gbnf
 from clinical.prompts import templates
 from clinical.prompts.labels import by_name
@@ -46,6 +48,7 @@ class FakeServer:
         self.grammar: str | None = None
         self.strict = False
         self.list_status = 200
+        self.tokens: dict[str, float] | None = None
         self.first: list[Reply] = []
         self.seconds = 0.0
         self.bodies: list[dict[str, Any]] = []
@@ -101,13 +104,20 @@ class FakeServer:
         sent = {"grammar", "structured_outputs", "guided_grammar"} & set(body)
         if sent and self.strict and self.grammar not in sent:
             return 422, {}, {"detail": [{"input": body["messages"]}]}
+        if "logprobs" in body and self.tokens is None:
+            return 400, {}, {"error": "unknown field"}
         text = self.answer(body["messages"][-1]["content"])
         if self.grammar in sent:
             grammar = body[self.grammar]
             lark = grammar["grammar"] if isinstance(grammar, dict) else grammar
             if f'"{PROBE_WORD}"' in lark:
                 text = PROBE_WORD
-        return 200, {}, {"choices": [{"message": {"content": text}, "finish_reason": "stop"}]}
+        choice = {"message": {"content": text}, "finish_reason": "stop"}
+        if "logprobs" in body and self.tokens:
+            top = [{"token": token, "logprob": math.log(p)} for token, p in self.tokens.items()]
+            blank = {"token": " ", "top_logprobs": []}
+            choice["logprobs"] = {"content": [blank, {"token": "x", "top_logprobs": top}]}
+        return 200, {}, {"choices": [choice]}
 
     def asked(self) -> list[dict[str, Any]]:
         """The requests without the probes."""
@@ -168,7 +178,7 @@ def test_notes_that_leave_the_machine_are_warned_of(
     def refuse(*arguments: Any, **options: Any) -> Any:
         raise UsageError("nobody there")
 
-    monkeypatch.setattr(server_module.Connection, "ask", refuse)
+    monkeypatch.setattr(Connection, "ask", refuse)
     with pytest.raises(UsageError, match="nobody there"):
         connect("http://8.8.8.8/v1#m")
     assert caplog.messages == [
@@ -365,6 +375,26 @@ def test_a_grammar_that_is_refused_for_once_falls_back(fake: FakeServer) -> None
     (completion,) = model.complete([ask("x", Selection(4))])
     assert ([c.number for c in completion.choices], completion.enforced) == ([2, 3], False)
     assert "structured_outputs" not in fake.bodies[-1]
+
+
+@pytest.mark.parametrize(
+    ("tokens", "options"),
+    [
+        (None, {}),
+        ({}, {}),
+        ({" Yes": 0.3, "no": 0.1, "yes": 0.2, "The": 0.4}, {"yes": 5 / 6, "no": 1 / 6, "not sure": 0}),
+        ({"yes": 0.5, "n": 0.4}, {}),
+        ({"I": 0.9}, {}),
+    ],
+)
+def test_options_have_probabilities_where_the_server_tells_them(
+    fake: FakeServer, tokens: dict[str, float] | None, options: dict[str, float]
+) -> None:
+    fake.tokens = tokens
+    fake.answer = lambda words: "Yes"
+    (picked,) = quick(fake).complete([ask("x", OneOf(("yes", "no", "not sure")))])
+    assert (picked.text, picked.warnings) == ("yes", ())
+    assert picked.options == pytest.approx(options)
 
 
 def test_an_answer_that_is_no_choice_chooses_nothing(fake: FakeServer) -> None:

@@ -65,7 +65,7 @@ def show(name: str | None) -> None:
       clinical models show
       clinical models show light-ner
     """
-    from clinical.models.server import is_address
+    from clinical.models.connection import is_address
     from clinical.models.settings import chosen_model
 
     name = name or chosen_model()

@@ -13,8 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from clinical.errors import UsageError
-from clinical.models import mistral, server
+from clinical.models import mistral
+from clinical.models.connection import is_address, split_address
 from clinical.models.language_model import MeasuringModel
+from clinical.models.server import connect
 
 
 @dataclass(frozen=True)
@@ -30,10 +32,10 @@ def load(name: str, task: str, adapter: str | None = None) -> Loaded:
 
     Raises `UsageError` when something is not there or does not fit.
     """
-    if server.is_address(name):
+    if is_address(name):
         if adapter:
             raise UsageError(f"an adapter is the server's to load; name it as a model: {name}#name")
-        return Loaded(server.connect(name))
+        return Loaded(connect(name))
     folder = mistral.find_model(name)
     base = mistral.read_card(folder)
     if adapter is None and base and task in base.adapters:
@@ -44,7 +46,7 @@ def load(name: str, task: str, adapter: str | None = None) -> Loaded:
 
 def weights_folder(name: str) -> Path | None:
     """Return the folder of a model's weights, `None` when it is behind a URL. Raises `UsageError` if there is none."""
-    if server.is_address(name):
-        server.split_address(name)
+    if is_address(name):
+        split_address(name)
         return None
     return mistral.find_model(name)

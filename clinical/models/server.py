@@ -13,22 +13,25 @@ where it does not, the answer is free, and only what of it is verified is taken 
 
 from __future__ import annotations
 
-import ipaddress
 import logging
-import os
-import random
+import math
 import re
-import socket
-import ssl
-import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from clinical.errors import ClinicalError, UsageError
 from clinical.models import alignment
+from clinical.models.connection import (
+    ATTEMPTS,
+    TIMEOUT_S,
+    Connection,
+    Refused,
+    leaves_the_house,
+    split_address,
+)
 from clinical.models.generation import ended
 from clinical.models.language_model import (
     Choice,
@@ -44,21 +47,13 @@ from clinical.models.pieces import split_pieces
 from clinical.models.server_grammar import DIALECTS, PROBE, PROBE_WORD, Dialect
 from clinical.models.text_tokens import WORDS_OF_A_PROMPT
 
-if TYPE_CHECKING:
-    import httpx
-
 _log = logging.getLogger(__name__)
-
-KEY_VARIABLE = "CLINICAL_API_KEY"
 
 CONCURRENCY = 8
 """Requests under way at a time: enough to fill a server's batch, too few to flood it."""
 
-TIMEOUT_S = 300.0
-"""How long an answer may take; a 7B model on a CPU needs minutes."""
-
-ATTEMPTS = 5
-LONGEST_WAIT_S = 30.0
+LOGPROBS = {"logprobs": True, "top_logprobs": 20}
+"""Asks for the probabilities of the likeliest tokens."""
 
 WINDOW = 4096
 """What a server is taken to read at a time when it does not say: prompt and answer, in tokens."""
@@ -68,163 +63,6 @@ _MARKER = re.compile(
     r"(/?(?:INST|SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_RESULTS|TOOL_CALLS|TOOL_CONTENT|ARGS|CALL_ID|IMG|THINK)\]"
     r"|/?(?:s|unk|pad|bos|eos|think|start_of_turn|end_of_turn)>|</?SYS>>|\|)"
 )
-_TRY_AGAIN = {408, 425, 429, 500, 502, 503, 504}
-
-
-class Refused(Exception):
-    """The server does not take this request as it is. `too_long`: because it cannot read so much."""
-
-    def __init__(self, status: int, too_long: bool) -> None:
-        super().__init__(f"status {status}")
-        self.status = status
-        self.too_long = too_long
-
-
-def is_address(model: str) -> bool:
-    """Return whether the name of a model is a URL."""
-    return model.lower().startswith(("http://", "https://"))
-
-
-def split_address(model: str) -> tuple[str, str | None]:
-    """Return the URL up to its version, as `http://host:8000/v1`, and the name of the model after `#`, if any.
-
-    Raises `UsageError` for what is no address, or carries a password.
-    """
-    import httpx
-
-    try:
-        url = httpx.URL(model)
-    except httpx.InvalidURL as error:
-        raise UsageError(f"{model} is not an address: {error}; write http://host:8000/v1#model") from error
-    if not url.host:
-        raise UsageError(f"{model} has no host; write http://host:8000/v1#model")
-    if url.userinfo:
-        raise UsageError(f"leave user and password out of the address; {KEY_VARIABLE} holds the key")
-    path = url.path.rstrip("/").removesuffix("/chat/completions") or "/v1"
-    return str(url.copy_with(path=path, query=None, fragment=None)).rstrip("/"), url.fragment or None
-
-
-def leaves_the_house(host: str) -> bool:
-    """Return whether a host lies outside this machine and the private networks (RFC 1918, 4193, 6762)."""
-    if host == "localhost" or host.endswith((".localhost", ".local")):
-        return False
-    try:
-        addresses = [str(ipaddress.ip_address(host.strip("[]")))]
-    except ValueError:
-        try:
-            addresses = [str(found[4][0]) for found in socket.getaddrinfo(host, None)]
-        except OSError:
-            return True
-    return not all(ipaddress.ip_address(address.split("%")[0]).is_private for address in addresses)
-
-
-@dataclass(eq=False)
-class Connection:
-    """Requests to one server, tried again with growing pauses when it is busy or does not answer."""
-
-    url: str
-    timeout_s: float = TIMEOUT_S
-    pause_s: float = 0.5
-
-    @cached_property
-    def client(self) -> httpx.Client:
-        """The client: no proxies, no redirects, no credentials but the key."""
-        import httpx
-
-        key = os.environ.get(KEY_VARIABLE)
-        return httpx.Client(
-            headers={"Authorization": f"Bearer {key}"} if key else {},
-            timeout=httpx.Timeout(self.timeout_s, connect=min(10.0, self.timeout_s), pool=None),
-            follow_redirects=False,
-            # Otherwise HTTP_PROXY in the environment would send notes through another machine.
-            trust_env=False,
-            verify=ssl.create_default_context() if self.url.startswith("https") else True,
-        )
-
-    def ask(
-        self, method: str, url: str, body: dict[str, Any] | None = None, attempts: int = ATTEMPTS
-    ) -> dict[str, Any]:
-        """Return the server's answer to a request.
-
-        Raises `Refused` when it does not take the request, `UsageError` when it is the wrong server or key, and
-        `ClinicalError` when it does not answer. What a server says of a fault is not repeated: it may quote
-        the note.
-        """
-        for attempt in range(1, attempts + 1):
-            fault, wait = self._try(method, url, body)
-            if isinstance(fault, dict):
-                return fault
-            if attempt < attempts:
-                pause = self.pause_s * 2 ** (attempt - 1) * random.uniform(0.5, 1)
-                time.sleep(min(max(wait, pause), LONGEST_WAIT_S))
-        raise ClinicalError(f"{self.url} {fault}; tried {attempts} times")
-
-    def _try(self, method: str, url: str, body: dict[str, Any] | None) -> tuple[dict[str, Any] | str, float]:
-        """Return the answer, or what went wrong and how long the server wants to be left alone."""
-        import httpx
-
-        try:
-            response = self.client.request(method, url, json=body)
-        except httpx.ConnectError as error:
-            raise UsageError(
-                f"cannot reach {self.url}: {_plain(error)}; start the server, or mend the address"
-            ) from error
-        except httpx.TimeoutException:
-            return f"gave no answer within {self.timeout_s:g} seconds", 0.0
-        except httpx.TransportError as error:
-            return f"broke off: {type(error).__name__}", 0.0
-        if response.status_code in _TRY_AGAIN:
-            return f"answers with status {response.status_code}", _retry_after(response)
-        self._check(response)
-        try:
-            answer = response.json()
-        except ValueError:
-            answer = None
-        if not isinstance(answer, dict):
-            raise UsageError(f"{self.url} does not speak OpenAI's protocol; is the path right (…/v1)?")
-        return answer, 0.0
-
-    def _check(self, response: httpx.Response) -> None:
-        status = response.status_code
-        if 300 <= status < 400:
-            raise UsageError(
-                f"{self.url} points to another address, which is not followed; give the one that answers"
-            )
-        if status in (401, 403):
-            has_key = "Authorization" in self.client.headers
-            wanted = (
-                f"does not accept the key in {KEY_VARIABLE}"
-                if has_key
-                else f"wants a key: set {KEY_VARIABLE}"
-            )
-            raise UsageError(f"{self.url} {wanted}")
-        if status >= 400:
-            words = response.text.lower()
-            too_long = any(
-                sign in words for sign in ("context length", "context size", "too long", "maximum context")
-            )
-            raise Refused(status, too_long)
-
-
-def _plain(error: Exception) -> str:
-    words = str(error).lower()
-    for sign, plain in (
-        ("refused", "connection refused"),
-        ("certificate", "its certificate is not trusted"),
-        ("name or service", "no such host"),
-        ("nodename nor", "no such host"),
-        ("name resolution", "no such host"),
-    ):
-        if sign in words:
-            return plain
-    return "no connection"
-
-
-def _retry_after(response: httpx.Response) -> float:
-    try:
-        return float(response.headers.get("Retry-After", 0))
-    except ValueError:
-        return 0.0
 
 
 @dataclass(eq=False)
@@ -249,8 +87,11 @@ class ServerModel:
 
         Raises `ClinicalError` when the server does not answer, or cannot read so much.
         """
+        # Asked for once, before many threads need it.
         if any(request.constraint for request in requests):
-            _ = self.dialect  # asked for once, before many threads need it
+            _ = self.dialect
+        if any(isinstance(request.constraint, OneOf) for request in requests):
+            _ = self.tells_probabilities
         pool = ThreadPoolExecutor(CONCURRENCY)
         try:
             return [answer.result() for answer in [pool.submit(self._answer, each) for each in requests]]
@@ -280,6 +121,17 @@ class ServerModel:
         )
         return None
 
+    @cached_property
+    def tells_probabilities(self) -> bool:
+        """Whether the server tells the probabilities of tokens, found by trying."""
+        body = self._body([{"role": "user", "content": "Say hello."}], 8) | LOGPROBS
+        try:
+            return bool(_top_tokens(self._post(body, attempts=2)))
+        except UsageError:
+            raise
+        except (Refused, ClinicalError):
+            return False
+
     def _answer(self, request: Request) -> Completion:
         messages = [{"role": message.role, "content": _content_of(message)} for message in request.messages]
         if request.constraint is None:
@@ -290,15 +142,17 @@ class ServerModel:
             text, finish = ended(text, request.stop, finish)
             return Completion(text, finish=finish)
         body = self._body(messages, _answer_tokens(request.constraint))
+        if isinstance(request.constraint, OneOf) and self.tells_probabilities:
+            body |= LOGPROBS
         if self.dialect:
             try:
-                text, _ = _content(self._post(body | self.dialect.field(request.constraint.to_lark())))
+                answer = self._post(body | self.dialect.field(request.constraint.to_lark()))
             except Refused as refused:
                 self._check_length(refused)
             else:
-                if request.constraint.parse(text) is not None:
-                    return _enforced(text, request.constraint)
-        return _verified(_content(self._sent(body))[0], request.constraint)
+                if request.constraint.parse(_content(answer)[0]) is not None:
+                    return _enforced(answer, request.constraint)
+        return _verified(self._sent(body), request.constraint)
 
     def _body(self, messages: list[dict[str, str]], tokens: int, temperature: float = 0.0) -> dict[str, Any]:
         return {"model": self.model, "messages": messages, "max_tokens": tokens, "temperature": temperature}
@@ -361,13 +215,42 @@ def _answer_tokens(constraint: TaggedCopy | Selection | OneOf) -> int:
     return 4 * len(constraint.pieces) + 256
 
 
-def _enforced(text: str, constraint: TaggedCopy | Selection | OneOf) -> Completion:
+def _enforced(answer: dict[str, Any], constraint: TaggedCopy | Selection | OneOf) -> Completion:
     """Return an answer that the server has held to the constraint."""
+    text, _ = _content(answer)
     if isinstance(constraint, TaggedCopy):
         return Completion(text, constraint.parse(text) or (), enforced=True)
     if isinstance(constraint, OneOf):
-        return Completion(text.removeprefix(" "), enforced=True)
+        options = _option_probabilities(_top_tokens(answer), constraint)
+        return Completion(text.removeprefix(" "), enforced=True, options=options)
     return _chosen(constraint, constraint.parse(text) or (), enforced=True)
+
+
+def _top_tokens(answer: dict[str, Any]) -> list[tuple[str, float]]:
+    """Return the likeliest first tokens of an answer with their log-probabilities; none where it has none."""
+    try:
+        first = next(token for token in answer["choices"][0]["logprobs"]["content"] if token["token"].strip())
+        return [(str(token["token"]), float(token["logprob"])) for token in first["top_logprobs"]]
+    except (LookupError, TypeError, ValueError, AttributeError, StopIteration):
+        return []
+
+
+def _option_probabilities(tokens: Sequence[tuple[str, float]], constraint: OneOf) -> dict[str, float]:
+    """Return the share of each option in the probabilities of the first word; none where it does not tell them apart.
+
+    What servers list are a few tokens before the grammar; an option that is not among them has none.
+    """
+    weights = dict.fromkeys(constraint.options, 0.0)
+    for token, log_probability in tokens:
+        begun = token.strip().casefold()
+        whole = [option for option in weights if option.casefold() == begun]
+        meant = whole or [option for option in weights if begun and option.casefold().startswith(begun)]
+        if len(meant) > 1:
+            return {}
+        if meant:
+            weights[meant[0]] += math.exp(log_probability)
+    total = sum(weights.values())
+    return {option: weight / total for option, weight in weights.items()} if total else {}
 
 
 def _chosen(
@@ -382,8 +265,9 @@ def _chosen(
     )
 
 
-def _verified(text: str, constraint: TaggedCopy | Selection | OneOf) -> Completion:
+def _verified(answer: dict[str, Any], constraint: TaggedCopy | Selection | OneOf) -> Completion:
     """Return what of a free answer is verified."""
+    text, _ = _content(answer)
     if isinstance(constraint, TaggedCopy):
         spans, lost = alignment.tie(text, constraint)
         words = f"{lost} marked stretch{'es' if lost > 1 else ''} not found in the note, left out"
@@ -391,7 +275,8 @@ def _verified(text: str, constraint: TaggedCopy | Selection | OneOf) -> Completi
     if isinstance(constraint, OneOf):
         option = alignment.option_in(text, constraint)
         missing = () if option else ("the answer was none of the options",)
-        return Completion(option or "", warnings=missing)
+        options = _option_probabilities(_top_tokens(answer), constraint) if option else {}
+        return Completion(option or "", options=options, warnings=missing)
     numbers = alignment.numbers_in(text, constraint)
     missing = () if numbers is not None else ("the answer was not a list of sentences",)
     return _chosen(constraint, numbers or (), warnings=missing)
