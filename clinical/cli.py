@@ -22,7 +22,8 @@ from clinical.errors import ClinicalError, UsageError
 from clinical.version import __version__
 
 COMMANDS = (
-    "ner", "search", "compare", "evaluate", "finetune", "models", "corpora", "index", "doctor", "completion",
+    "ner", "search", "summarize", "compare", "evaluate", "finetune", "models", "corpora", "index", "doctor",
+    "completion",
 )  # fmt: skip
 """In the order of the help page."""
 

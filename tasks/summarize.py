@@ -25,6 +25,7 @@ from clinical.tasks.ner import Recognizer, extract, load_recognizer
 from clinical.tasks.omissions import find_omissions
 from clinical.tasks.remarks import remarks
 from clinical.tasks.support import Support
+from clinical.tasks.terms import content
 from clinical.tasks.timeline import Date, Document, date_of, dated_units, find_conflicts, shown_date
 from clinical.tasks.units import find_units
 
@@ -173,7 +174,6 @@ def together(
     """
     recognizer = recognizer or _recognizer()
     entries: list[tuple[Date, int, SummarySentence]] = []
-    omitted: list[Omission] = []
     warnings: list[str] = []
     documents: list[Document] = []
     dropped = 0
@@ -182,7 +182,6 @@ def together(
         document = Document(note, entities, date_of(note))
         documents.append(document)
         entries += [(date, place, sentence) for date, sentence in _entries(document, summary)]
-        omitted += [replace(omission, id=note.id) for omission in summary.omitted]
         warnings += [f"{note.id}: {warning}" for warning in summary.warnings]
         dropped += summary.dropped
     entries.sort(key=lambda entry: entry[:2])
@@ -191,12 +190,22 @@ def together(
         summarizer.system,
         summarizer.model,
         tuple(sentence for _, _, sentence in entries),
-        tuple(omitted),
+        tuple(_omitted(documents, [sentence.text for _, _, sentence in entries])),
         tuple(warnings),
         dropped,
         {"documents": [_listed(document) for document in documents]},
         tuple(find_conflicts(documents)),
     )
+
+
+def _omitted(documents: Sequence[Document], said: Sequence[str]) -> list[Omission]:
+    """What no entry of the timeline names, each thing once, at the document that has it first."""
+    found: dict[tuple[str, frozenset[str]], Omission] = {}
+    for document in documents:
+        for omission in find_omissions(document.note, document.entities, said):
+            kind = (omission.label, content(omission.text))
+            found.setdefault(kind, replace(omission, id=document.note.id))
+    return list(found.values())
 
 
 _LAST: Date = (9999, 0, 0)

@@ -8,13 +8,12 @@ processor.extract([note])        # the entities themselves
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from clinical.batch.content import content_hash, value_hash
 from clinical.batch.job import Product
 from clinical.documents.annotations import Extraction
 from clinical.documents.note import Note
@@ -23,9 +22,6 @@ from clinical.version import __version__
 if TYPE_CHECKING:
     from clinical.prompts.labels import Label
     from clinical.tasks.ner import Recognizer
-
-# Of a larger file only the size and both ends are hashed: weights of 14 GB would take a minute.
-HASHED_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -50,7 +46,9 @@ class NerJob:
             "version": __version__,
             "scheme": self.scheme,
             "labels": None if self.labels is None else [label.name for label in self.labels],
-            "definitions": None if self.labels is None else _hash([asdict(label) for label in self.labels]),
+            "definitions": None
+            if self.labels is None
+            else value_hash([asdict(label) for label in self.labels]),
             "adapter": content_hash(self.adapter) or self.adapter,
             "prompt": content_hash(self.prompt) or self.prompt,
             "assertion": self.assertion,
@@ -112,25 +110,3 @@ def _weights_folder(recognizer: Recognizer) -> Path | None:
         return weights_folder(recognizer.model)
     folder: Path | None = getattr(recognizer, "folder", None)
     return folder
-
-
-def content_hash(place: str | Path | None) -> str | None:
-    """Return a hash of a file, or of all files of a folder; `None` for what is neither, as a model's name."""
-    if place is None or not Path(place).exists():
-        return None
-    root = Path(place)
-    files = [root] if root.is_file() else sorted(path for path in root.rglob("*") if path.is_file())
-    return _hash([[path.relative_to(root).as_posix(), *_size_and_ends(path)] for path in files])
-
-
-def _size_and_ends(path: Path) -> tuple[int, str]:
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        digest = hashlib.sha256(file.read(HASHED_BYTES))
-        file.seek(max(size - HASHED_BYTES, 0))
-        digest.update(file.read(HASHED_BYTES))
-    return size, digest.hexdigest()
-
-
-def _hash(value: object) -> str:
-    return hashlib.sha256(json.dumps(value).encode()).hexdigest()[:16]

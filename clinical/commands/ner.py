@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import sys
-from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,18 +12,15 @@ from clinical.commands.options import Documents, Name, formats, systems
 from clinical.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Mapping, Sequence
 
     from clinical.batch.ner import NerJob
     from clinical.batch.progress import Tally
     from clinical.documents.annotations import Extraction
     from clinical.documents.note import Note
-    from clinical.errors import DocumentError
     from clinical.prompts.labels import Label
 
 BATCH_SIZE = 8
-# Endings that say that a file is meant, where a folder is wanted.
-FILE_ENDINGS = {".ann", ".conll", ".csv", ".html", ".json", ".jsonl", ".spacy", ".txt"}
 
 
 @click.command(short_help="Find the entities of documents: what is said, and where.")
@@ -116,6 +112,7 @@ def ner(
       cat note.txt | clinical ner - --system scispacy
     """
     from clinical.batch.ner import NerJob
+    from clinical.commands.output import check_output, write_results
 
     to_terminal = output is None and sys.stdout.isatty()
     job = NerJob(
@@ -136,8 +133,8 @@ def ner(
     if output is None:
         tally = _print(job, documents, quiet)
     else:
-        _check_output(output, documents.paths)
-        tally = _write(job, documents, quiet, output, workers, force)
+        check_output(output, documents.paths, "ner")
+        tally = write_results(job, documents, output, workers=workers, force=force, quiet=quiet)
     ctx.exit(1 if tally.failed else 0)
 
 
@@ -157,69 +154,18 @@ def _labels(names: str | None, file: Path | None) -> tuple[Label, ...] | None:
     return chosen
 
 
-def _check_output(output: Path, sources: tuple[str, ...]) -> None:
-    """Refuse what cannot be a folder, and a folder whose results would be read as documents the next time."""
-    if output.suffix.lower() in FILE_ENDINGS and not output.is_dir():
-        raise UsageError(
-            f"-o {output} looks like a file and wants a folder; for one file: clinical ner … > {output}"
-        )
-    where = output.resolve()
-    for source in sources:
-        folder = Path(source).resolve()
-        if source != "-" and folder.is_dir() and where.is_relative_to(folder):
-            raise UsageError(f"-o {output} lies in the folder that is read, {source}; choose one beside it")
-
-
 def _print(job: NerJob, documents: Documents, quiet: bool) -> Tally:
     """Write all results to standard output."""
-    from clinical.batch.progress import Tally, progress
-    from clinical.batch.run import in_process, used
-    from clinical.errors import DocumentError
+    from clinical.commands.output import print_results
     from clinical.formats import is_binary, open_writer
 
     if is_binary(job.format) and sys.stdout.isatty():
         raise UsageError(
             f"{job.format} is not text; send it to a file (> notes.spacy) or give a folder with -o"
         )
-    tally = Tally()
-    with progress(documents.total, quiet=quiet, moving=not sys.stdout.isatty()) as shown:
-        results: Iterable[tuple[Note, Extraction] | DocumentError]
-        if documents.has_readable():
-            processor = job.load()
-            shown.tell(used(processor.identity))
-            results = in_process(processor.extract, documents, job.batch_size)
-        else:
-            results = (document for document in documents if isinstance(document, DocumentError))
-        with closing(open_writer(job.format, sys.stdout)) as writer:
-            for result in results:
-                if isinstance(result, DocumentError):
-                    tally.failed += 1
-                    shown.say(f"failed: {result}")
-                else:
-                    tally.done += 1
-                    writer.write(*result)
-                shown.update(tally)
-        if tally.seen != 1:
-            shown.tell(f"{tally}{_passed_over(documents)}")
-    return tally
 
+    def load() -> tuple[Mapping[str, Any], Callable[[Sequence[Note]], list[Extraction]]]:
+        processor = job.load()
+        return processor.identity, processor.extract
 
-def _write(job: NerJob, documents: Documents, quiet: bool, output: Path, workers: int, force: bool) -> Tally:
-    """Write one result per document into the folder."""
-    from clinical.batch.naming import common_root
-    from clinical.batch.progress import progress
-    from clinical.batch.run import run
-
-    shown = progress(documents.total, quiet=quiet)
-    root = common_root([path for path in documents.paths if path != "-"])
-    tally = run(job, documents, output, shown, root=root, workers=workers, force=force)
-    shown.tell(f"{tally}{_passed_over(documents)}; results and manifest.jsonl in {output}")
-    return tally
-
-
-def _passed_over(documents: Documents) -> str:
-    """Return the words for files in folders that are of no kind that can be read."""
-    if not documents.passed_over:
-        return ""
-    kinds = ", ".join(f"{count} {suffix}" for suffix, count in sorted(documents.passed_over.items()))
-    return f"; passed over: {kinds}"
+    return print_results(load, lambda: open_writer(job.format, sys.stdout), documents, job.batch_size, quiet)

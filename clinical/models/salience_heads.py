@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +38,11 @@ class LinearHead:
         return {f"{name}.{part}": np.ascontiguousarray(value, np.float32) for part, value in parts.items()}
 
 
+def folder() -> Path:
+    """Return the folder of the heads that ship with the package."""
+    return Path(str(resources.files("clinical.models").joinpath("weights", SHIPPED)))
+
+
 @cache
 def head(name: str) -> LinearHead:
     """Return a head that ships with the package: `dialogue`, `question` or `soap`."""
@@ -48,5 +54,4 @@ def head(name: str) -> LinearHead:
 def _stored() -> Mapping[str, Floats]:
     from safetensors.numpy import load
 
-    folder = resources.files("clinical.models").joinpath("weights", SHIPPED)
-    return load(folder.joinpath("heads.safetensors").read_bytes())
+    return load((folder() / "heads.safetensors").read_bytes())
