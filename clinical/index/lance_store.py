@@ -88,7 +88,9 @@ def connect(uri: str) -> LanceDBConnection:
     if endpoint.startswith("http://"):
         options["allow_http"] = "true"
     # For a folder or S3 it is of this kind; only LanceDB's cloud has another.
-    database: Any = lancedb.connect(uri, read_consistency_interval=timedelta(0), storage_options=options or None)
+    database: Any = lancedb.connect(
+        uri, read_consistency_interval=timedelta(0), storage_options=options or None
+    )
     opened: LanceDBConnection = database
     return opened
 
@@ -104,6 +106,7 @@ class LanceStore:
         self._waiting: list[tuple[FileState, Sequence[IndexedDocument]]] | None = None
         self._gone: list[str] = []
         self._next_id: int | None = None
+        self._tables: dict[str, Table] = {}
 
     @classmethod
     def open(cls, uri: str, name: str, paths: Sequence[str], embedder: str) -> LanceStore:
@@ -160,11 +163,16 @@ class LanceStore:
         return f"{self.name}_{table}"
 
     def _exists(self, table: str) -> bool:
-        return self._name(table) in table_names(self._database)
+        return self._table(table) is not None
 
     def _table(self, table: str) -> Table | None:
-        """Return a table; `None` when nothing was written yet."""
-        return self._database.open_table(self._name(table)) if self._exists(table) else None
+        """Return a table as it is now; `None` when nothing was written yet."""
+        if table not in self._tables:
+            # On S3 each question is a journey.
+            if self._name(table) not in table_names(self._database):
+                return None
+            self._tables[table] = self._database.open_table(self._name(table))
+        return self._tables[table]
 
     def _rows(self, table: str, columns: Sequence[str], where: str | None = None) -> list[dict[str, Any]]:
         found = self._table(table)
@@ -506,7 +514,7 @@ class LanceStore:
 
 
 def _file_rows(states: Sequence[FileState]) -> pa.Table:
-    import pyarrow as pa  # type: ignore[import-untyped]
+    import pyarrow as pa
 
     schema = pa.schema(
         [
@@ -520,7 +528,7 @@ def _file_rows(states: Sequence[FileState]) -> pa.Table:
 
 
 def _document_rows(documents: Sequence[tuple[int, str, IndexedDocument]]) -> pa.Table:
-    import pyarrow as pa  # type: ignore[import-untyped]
+    import pyarrow as pa
 
     names = ("path", "own_id", "place", "title", "date", "text")
     schema = pa.schema([("id", pa.int64()), *((name, pa.string()) for name in names)])
@@ -538,7 +546,7 @@ def _document_rows(documents: Sequence[tuple[int, str, IndexedDocument]]) -> pa.
 
 def _passage_rows(passages: Sequence[tuple[int, int, str, IndexedDocument, int]]) -> pa.Table:
     import numpy as np
-    import pyarrow as pa  # type: ignore[import-untyped]
+    import pyarrow as pa
 
     vectors = np.stack([document.vectors[place] for _, _, _, document, place in passages])
     # LanceDB knows no vectors of int8; half of float loses nothing of them.
@@ -614,10 +622,12 @@ def is_remote(uri: str) -> bool:
 def table_names(database: LanceDBConnection) -> list[str]:
     """Return the names of all tables of a database."""
     names: list[str] = []
+    page = None
     while True:
-        page = database.table_names(page_token=names[-1] if names else None, limit=1000)
-        names += page
-        if len(list(page)) < 1000:
+        answer = database.list_tables(page_token=page, limit=1000)
+        names += answer.tables
+        page = answer.page_token
+        if not page:
             return names
 
 
