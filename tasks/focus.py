@@ -35,8 +35,11 @@ MOST_WORDS = 16
 LEAST_CHANCE = 0.05
 """A word less likely to be kept is left out, and so is what comes after the best 16."""
 
-_LONGEST = 4000
-"""So many words of a query are looked at; who pastes a whole chart has said by then what it is about."""
+_LONGEST = 50_000
+"""So many words of a query are looked at."""
+
+_FURTHEST = 200
+"""Messages are seldom longer; in what is, a word is not less telling the further it stands from the beginning."""
 
 # The words of MiniLM's vocabulary stand in the order of how common they are, from number 1996 on.
 _FIRST_WORD, _VOCABULARY = 1995, 30522
@@ -108,7 +111,7 @@ def features(query: str, odds: Mapping[str, float]) -> list[tuple[str, str, list
             [
                 1.0,
                 *rarities[stem],
-                math.log1p(found.place),
+                math.log1p(min(found.place, _FURTHEST)),
                 math.log(found.times),
                 float(found.asked),
                 length,

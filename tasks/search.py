@@ -5,7 +5,8 @@
         print(hit.path, hit.line, hit.text)
 
 The notes are indexed at the first search and kept in step with their files at each one. A passage is found by its
-words, by its meaning, or both (`clinical.index.ranking`). Where the words of the query stand in a passage,
+words, by its meaning, or both (`clinical.index.ranking`); which words count how much, and by what other names they go,
+says `clinical.tasks.query`. Where the words of the query, or the other names, stand in a passage,
 `clinical.tasks.assertion` tells whether they are affirmed there: "denies chest pain" is about chest pain, but nobody
 has it. No passage is shown whose file has changed since it was indexed.
 """
@@ -21,14 +22,16 @@ from clinical.documents.annotations import Assertion, AssertionStatus, Entity
 from clinical.documents.sections import find_sections
 from clinical.documents.sentences import split_sentences
 from clinical.errors import UsageError
+from clinical.index.backend import Busy, Index, StoredPassage
 from clinical.index.filters import EVERYTHING, Filter
 from clinical.index.hits import Hit
-from clinical.index.location import index_file, shown
+from clinical.index.location import shown
+from clinical.index.opening import open_index
 from clinical.index.ranking import Mode, Ranked, rank
-from clinical.index.store import Busy, Store, StoredPassage
 from clinical.index.update import LOOK_AGAIN, Changes, check_paths, files_of, sha256_of, update
 from clinical.index.words import word_spans, words_of
 from clinical.tasks.assertion import PRIORITY, assess
+from clinical.tasks.query import Query, read_query
 
 if TYPE_CHECKING:
     import numpy as np
@@ -69,22 +72,20 @@ def find(
     assertion: AssertionStatus | None = None,
     section: str | None = None,
     filter: Filter = EVERYTHING,
+    expand: bool = True,
     done: Callable[[int, int], None] = lambda files, of: None,
 ) -> Found:
     """Return the `k` best passages of the notes in the paths.
 
     With `assertion` only those where it is that of the query's words; `present` keeps passages without any of
     the words too, since nothing there speaks against them. With `section` only those in that section, with `filter`
-    only those that it lets through.
+    only those that it lets through. Unless told not to `expand`, other names of what is asked for are looked for too.
     Raises `UsageError` for a query without words, paths that are not there, and a section that there is not.
     """
-    # Half a surrogate pair, as a broken paste has it, is in no note.
-    query = query.encode("utf-8", "replace").decode("utf-8")
-    if not words_of(query):
-        raise UsageError("the query has no words to look for; write what you want to find")
+    asked = read_query(query, names=expand)
     check_paths(paths)
-    with Store.open(index_file(paths), paths, embedder.id) as store:
-        vector = None if mode == "lexical" else embedder.embed_queries([query])[0]
+    with open_index(paths, embedder.id) as store:
+        vector = None if mode == "lexical" else asked.vector(embedder)
         total = Changes()
         remarks: tuple[str, ...] = ()
         for _ in range(ATTEMPTS):
@@ -93,21 +94,21 @@ def find(
             except Busy as busy:
                 remarks = (f"{busy}; searched what is indexed so far",)
                 total = replace(total, paths=files_of(paths)[0])
-            search = _Search(store, query, vector, total.paths)
+            search = _Search(store, asked, vector, total.paths)
             hits = search.hits(k, mode, assertion, filter, section)
             if not search.stale or remarks:
                 break
             with store.transaction():
                 for name in search.stale:
                     store.touch(name, LOOK_AGAIN, 0)
-        return Found(hits, total, (*remarks, *search.remarks()))
+        return Found(hits, total, (*asked.remarks, *remarks, *search.remarks()))
 
 
 class _Search:
     """One query to one index. `stale` are the files that are not what the index has of them."""
 
     def __init__(
-        self, store: Store, query: str, vector: NDArray[np.float32] | None, paths: dict[str, str]
+        self, store: Index, query: Query, vector: NDArray[np.float32] | None, paths: dict[str, str]
     ) -> None:
         self.store = store
         self.query = query
@@ -129,7 +130,7 @@ class _Search:
         if section is not None:
             filter = replace(filter, sections=(_known_section(section, self.store.sections()),))
         limit = max(CANDIDATES, k * CANDIDATES_PER_HIT)
-        ranked = rank(self.store, self.query, self.vector, mode, limit, filter)
+        ranked = rank(self.store, self.query.terms, self.vector, mode, limit, filter)
         self._undated = self.store.undated(filter)
         hits: list[Hit] = []
         for passage, candidate in self._distinct(ranked):
@@ -200,16 +201,35 @@ def _known_section(name: str, known: Sequence[str]) -> str:
 # --- what the note says of the words of the query ---
 
 
-def mentions_of(query: str, text: str, start: int, end: int) -> list[Entity]:
-    """Return the words of the query in `text[start:end]`; words that stand side by side are one mention."""
+def mentions_of(query: str | Query, text: str, start: int, end: int) -> list[Entity]:
+    """Return the words of the query in `text[start:end]`; words that stand side by side are one mention.
+
+    Where another name of what is asked for stands, the label of the mention says for what: "Query: MI".
+    """
+    words = words_of(query) if isinstance(query, str) else query.plain_terms
     spans: list[tuple[int, int]] = []
-    for first, last in word_spans(query, text[start:end]):
+    for first, last in word_spans(words, text[start:end]):
         first, last = first + start, last + start
         if spans and text[spans[-1][1] : first].strip(" -/") == "":
             spans[-1] = (spans[-1][0], last)
         else:
             spans.append((first, last))
-    return [Entity(first, last, text[first:last], LABEL) for first, last in spans]
+    found = [Entity(first, last, text[first:last], LABEL) for first, last in spans]
+    if isinstance(query, Query):
+        for name in query.names:
+            label = f"{LABEL}: {name.text}"
+            for first, last in word_spans(name.others, text[start:end]):
+                found.append(Entity(first + start, last + start, text[first + start : last + start], label))
+    return _apart(found)
+
+
+def _apart(mentions: Sequence[Entity]) -> list[Entity]:
+    """Return the mentions in the order of the text; of those that overlap the longest."""
+    kept: list[Entity] = []
+    for mention in sorted(mentions, key=lambda mention: (mention.start - mention.end, mention.start)):
+        if all(mention.end <= other.start or other.end <= mention.start for other in kept):
+            kept.append(mention)
+    return sorted(kept, key=lambda mention: mention.start)
 
 
 def _assessed(text: str, mentions: Sequence[Entity]) -> tuple[Entity, ...]:

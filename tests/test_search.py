@@ -86,7 +86,7 @@ def test_a_hit_in_full(notes: Path) -> None:
         "text": "Medications: Apixaban 5 mg twice daily 🫀.", "line": 1, "section": "medications",
         "heading": "Medications", "title": None, "date": None, "assertion": {"status": "present", "cue": None},
         "mentions": [{
-            "start": medication, "end": medication + 8, "text": "Apixaban",
+            "start": medication, "end": medication + 8, "text": "Apixaban", "for": None,
             "assertion": {"status": "present", "cue": None},
         }],
         "ranks": {"lexical": 1},
@@ -140,7 +140,7 @@ def test_no_query_is_a_syntax_error(notes: Path, query: str) -> None:
 
 
 def test_a_query_of_20_000_words(notes: Path) -> None:
-    letter = " ".join(f"word{number}" for number in range(20_000)) + " metformin metformin"
+    letter = " ".join(f"word{number}" for number in range(20_000)) + " metformin" * 50
     assert names(search(letter, notes, mode="lexical")) == ["denial"]
 
 

@@ -149,10 +149,13 @@ def test_the_command_measures_each_mode(folder: Path) -> None:
         "hybrid": 1.0,
         "lexical": 1.0,
         "dense": 1.0,
+        "bm25": 1.0,
+        "cosine": 1.0,
+        "rrf": 1.0,
     }
 
 
 def test_an_unknown_mode_is_named(folder: Path) -> None:
-    result = CliRunner().invoke(cli, ["evaluate", "search", "--gold", str(folder), "--modes", "bm25"])
+    result = CliRunner().invoke(cli, ["evaluate", "search", "--gold", str(folder), "--modes", "bm26"])
     assert result.exit_code == 2
-    assert "no mode bm25; available: hybrid, lexical, dense" in result.stderr
+    assert "no mode bm26; available: hybrid, lexical, dense, bm25, cosine, rrf" in result.stderr

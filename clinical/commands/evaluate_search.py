@@ -11,9 +11,11 @@ from clinical.errors import UsageError
 
 if TYPE_CHECKING:
     from clinical.corpora.retrieval import Collection, Half
-    from clinical.index.ranking import Mode
-    from clinical.models.embedder import Embedder
+    from clinical.index.ranking import Ranked
+    from clinical.index.store import Store
+    from clinical.models.embedders import TextEmbedder
     from clinical.scoring.retrieval import RetrievalEvaluation
+    from clinical.tasks.query import Query
 
 
 @click.command()
@@ -28,9 +30,10 @@ if TYPE_CHECKING:
 @click.option(
     "--modes",
     metavar="M,…",
-    default="hybrid,lexical,dense",
+    default="hybrid,lexical,dense,bm25,cosine,rrf",
     show_default=True,
-    help="The ways of searching to measure; the first is compared with each other one.",
+    help="The ways of searching to measure; the first is compared with each other one. bm25 (all words of the "
+    "query alike), cosine (its vector) and rrf (both by reciprocal rank) are the plain ones, to compare with.",
 )
 @click.option(
     "--wording",
@@ -46,8 +49,20 @@ if TYPE_CHECKING:
     show_default=True,
     help="The half of the queries that settings were chosen on, or the other.",
 )
+@click.option("--no-expand", is_flag=True, help="Do not look for other names of what is asked for.")
+@click.option(
+    "--embedder", metavar="NAME|FOLDER", help="A sentence-transformers model.  [default: all-MiniLM-L6-v2]"
+)
 @click.option("--format", "format_", type=click.Choice(["table", "json"]), default="table", show_default=True)
-def search(sources: tuple[str, ...], modes: str, wording: str, half: Half, format_: str) -> None:
+def search(
+    sources: tuple[str, ...],
+    modes: str,
+    wording: str,
+    half: Half,
+    no_expand: bool,
+    embedder: str | None,
+    format_: str,
+) -> None:
     """Measure search: nDCG, MAP, MRR and recall over queries with judged documents.
 
     A document is ranked as one passage, title and text; of long ones, meaning sees the beginning. The first
@@ -57,36 +72,76 @@ def search(sources: tuple[str, ...], modes: str, wording: str, half: Half, forma
     Examples:
       clinical evaluate search --gold medquad_liveqa --half report
       clinical evaluate search --gold medquad_liveqa --wording summary --half report
-      clinical evaluate search --gold nfcorpus:dev --modes hybrid,lexical --format json
+      clinical evaluate search --gold nfcorpus:dev --modes hybrid,rrf --format json
     """
     from clinical.corpora.retrieval import read_collection
-    from clinical.models.embedder import Embedder
+    from clinical.models.embedders import load_embedder
     from clinical.scoring.retrieval import render_retrieval
 
-    embedder = Embedder()
+    wanted, encoder = _modes(modes), load_embedder(embedder)
     collections = [read_collection(source, wording=wording, half=half) for source in sources]
-    evaluations = [_evaluate_search(collection, _modes(modes), embedder) for collection in collections]
+    evaluations = [
+        _evaluate_search(collection, wanted, encoder, expand=not no_expand) for collection in collections
+    ]
     click.echo(render_retrieval(evaluations, format_), nl=False)
 
 
-def _modes(names: str) -> list[Mode]:
-    from clinical.index.ranking import MODES
-
-    known = {str(mode): mode for mode in MODES}
+def _modes(names: str) -> list[str]:
+    known = _known_modes()
     wanted = [name.strip() for name in names.split(",") if name.strip()]
     unknown = [name for name in wanted if name not in known]
     if unknown or not wanted:
-        raise UsageError(f"--modes: no mode {', '.join(unknown) or 'given'}; available: {', '.join(MODES)}")
-    return [known[name] for name in wanted]
+        raise UsageError(f"--modes: no mode {', '.join(unknown) or 'given'}; available: {', '.join(known)}")
+    return wanted
+
+
+def _known_modes() -> tuple[str, ...]:
+    from clinical.index.ranking import BASELINES, MODES
+
+    return (*MODES, *BASELINES)
 
 
 def _evaluate_search(
-    collection: Collection, modes: Sequence[Mode], embedder: Embedder
+    collection: Collection, modes: Sequence[str], embedder: TextEmbedder, *, expand: bool
 ) -> RetrievalEvaluation:
+    from clinical.scoring.retrieval import RetrievalEvaluation, score_run
+    from clinical.tasks.query import read_query
+
+    queries = {id: read_query(text, names=expand) for id, text in collection.queries.items()}
+    with _opened(collection, embedder) as store:
+        own_ids = store.own_ids()
+        rankings = [
+            score_run(
+                mode,
+                {
+                    id: {
+                        own_ids[found.passage]: found.score for found in _ranked(store, query, mode, embedder)
+                    }
+                    for id, query in queries.items()
+                },
+                collection.judgements,
+            )
+            for mode in modes
+        ]
+    return RetrievalEvaluation(collection.name, len(collection.documents), len(queries), rankings)
+
+
+def _ranked(store: Store, query: Query, mode: str, embedder: TextEmbedder) -> list[Ranked]:
+    """Return the documents as a mode ranks them; the baselines know the words and the vector of the query alone."""
+    from clinical.index.ranking import MODES, baseline, rank
+    from clinical.scoring.retrieval import DEPTH
+
+    for known in MODES:
+        if mode == known:
+            vector = None if mode == "lexical" else query.vector(embedder)
+            return rank(store, query.terms, vector, known, DEPTH)
+    return baseline(store, query.text, embedder.embed_queries([query.text])[0], mode, DEPTH)
+
+
+def _opened(collection: Collection, embedder: TextEmbedder) -> Store:
+    """Return the index of the documents, made if it is not there."""
     from clinical.batch.progress import Tally, progress
     from clinical.index.collection import open_collection
-    from clinical.index.ranking import rank
-    from clinical.scoring.retrieval import DEPTH, RetrievalEvaluation, score_run
 
     tally = Tally()
     with progress(len(collection.documents)) as bar:
@@ -95,15 +150,4 @@ def _evaluate_search(
             tally.done += documents
             bar.update(tally)
 
-        store = open_collection(collection.name, collection.documents, embedder, done)
-    vectors = embedder.embed_queries(list(collection.queries.values()))
-    with store:
-        own_ids = store.own_ids()
-        rankings = []
-        for mode in modes:
-            run = {
-                id: {own_ids[found.passage]: found.score for found in rank(store, query, vector, mode, DEPTH)}
-                for (id, query), vector in zip(collection.queries.items(), vectors, strict=True)
-            }
-            rankings.append(score_run(mode, run, collection.judgements))
-    return RetrievalEvaluation(collection.name, len(collection.documents), len(collection.queries), rankings)
+        return open_collection(collection.name, collection.documents, embedder, done)

@@ -67,6 +67,12 @@ def _assertions() -> Sequence[str]:
     help="A sentence-transformers model to search by meaning with.  [default: all-MiniLM-L6-v2]",
 )
 @click.option("--section", metavar="S", help="Only passages in this section, as medications.")
+@click.option("--path", "within", metavar="GLOB", help="Only files like this, as 'cardiology/*' or '*.pdf'.")
+@click.option(
+    "--since", metavar="DATE", help="Only documents of this day, month or year (2024-05), or later."
+)
+@click.option("--until", metavar="DATE", help="Only documents of this day, month or year, or earlier.")
+@click.option("--no-expand", is_flag=True, help="Do not look for other names: MI, myocardial infarction.")
 @click.option(
     "--format",
     "format_",
@@ -85,6 +91,10 @@ def search(
     assertion: AssertionStatus | None,
     embedder: str | None,
     section: str | None,
+    within: str | None,
+    since: str | None,
+    until: str | None,
+    no_expand: bool,
     format_: str | None,
     quiet: bool,
 ) -> None:
@@ -99,9 +109,11 @@ def search(
       clinical search "chest pain on exertion" notes/
       clinical search anticoagulant notes/ letters.jsonl -k 3 --section medications
       clinical search fever notes/ --assertion present --format jsonl > hits.jsonl
+      clinical search MI notes/ --path 'cardiology/*' --since 2024-05 --until 2024
     """
     from clinical.commands.index import show_changes, update_progress
     from clinical.formats.passages import write_hits
+    from clinical.index.filters import Filter
     from clinical.models.embedders import load_embedder
     from clinical.tasks.search import find
 
@@ -114,6 +126,8 @@ def search(
             mode=mode,
             assertion=assertion,
             section=section,
+            filter=Filter(path=within, since=since, until=until),
+            expand=not no_expand,
             done=done,
         )
     show_changes(found.changes, found.remarks, quiet)

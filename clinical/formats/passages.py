@@ -9,10 +9,10 @@ from typing import IO, TYPE_CHECKING
 from clinical.errors import UsageError
 from clinical.formats.display import one_line, title
 from clinical.formats.json_records import dumps
-from clinical.formats.passages_page import page, said
+from clinical.formats.passages_page import also, page, said
 from clinical.formats.streams import binary_sink
 from clinical.formats.table import ConsoleOutput, highlight
-from clinical.index.hits import Hit
+from clinical.index.hits import Hit, other_name_of
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -65,14 +65,22 @@ def _heading(hit: Hit) -> Text:
         text.append(f"  {one_line(hit.id)}", style="not dim")
     if hit.section:
         text.append(f"  {title(hit.section)}", style="cyan not dim")
+    if names := also(hit):
+        text.append(f"  also: {names}", style="green not dim")
     if says := said(hit):
         text.append(f"  {says}", style="red not dim")
     return text
 
 
 def _passage(hit: Hit, styled: bool) -> Text:
+    # One colour for all other names, whatever they stand for.
     mentions = [
-        replace(mention, start=mention.start - hit.start, end=mention.end - hit.start)
+        replace(
+            mention,
+            start=mention.start - hit.start,
+            end=mention.end - hit.start,
+            label="Other name" if other_name_of(mention) else mention.label,
+        )
         for mention in hit.mentions
     ]
     return highlight(hit.text, mentions, styled)

@@ -7,7 +7,7 @@ from typing import Any
 
 from clinical.formats.display import one_line, title, visible
 from clinical.formats.templates import fill
-from clinical.index.hits import Hit
+from clinical.index.hits import Hit, other_name_of
 
 
 def page(query: str, hits: Sequence[Hit]) -> bytes:
@@ -27,6 +27,7 @@ def _article(hit: Hit) -> dict[str, Any]:
         "rank": hit.rank,
         "place": one_line(f"{hit.path}:{hit.line}"),
         "facts": [fact for fact in facts if fact],
+        "also": also(hit),
         "said": said(hit),
         "pieces": list(_pieces(hit)),
     }
@@ -40,13 +41,29 @@ def said(hit: Hit) -> str:
     return f'{hit.assertion.status} "{one_line(cue.text)}"' if cue else hit.assertion.status
 
 
-def _pieces(hit: Hit) -> Iterator[tuple[str, str | None]]:
-    """Yield the text of the passage in pieces, those of the query with their status."""
+def also(hit: Hit) -> str:
+    """Return by which other names the passage speaks of what was asked for: "myocardial infarction for MI"."""
+    names = {
+        f"{one_line(mention.text).lower()} for {one_line(name)}": None
+        for mention in hit.mentions
+        if (name := other_name_of(mention))
+    }
+    return ", ".join(names)
+
+
+def _pieces(hit: Hit) -> Iterator[tuple[str, str, str]]:
+    """Yield the text of the passage in pieces; those of the query with classes and a title, others with neither."""
     text = visible(hit.text)
     place = 0
     for mention in hit.mentions:
         first, last = mention.start - hit.start, mention.end - hit.start
-        yield text[place:first], None
-        yield text[first:last], mention.assertion.status if mention.assertion else "present"
+        status = mention.assertion.status if mention.assertion else "present"
+        name = other_name_of(mention)
+        yield text[place:first], "", ""
+        yield (
+            text[first:last],
+            f"{status} other" if name else status,
+            f"{status}, for {name}" if name else status,
+        )
         place = last
-    yield text[place:], None
+    yield text[place:], "", ""

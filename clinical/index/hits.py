@@ -14,8 +14,9 @@ class Hit:
     """A passage `[start, end)` of a note, in code points: `note.text[start:end] == text`, always.
 
     `mentions` are the words of the query in the passage, each with its assertion; `assertion` is that of the
-    fullest one, `None` when no word of the query stands in the passage. `line` counts from 1. `ranks` says at
-    which place each way of searching had the passage.
+    fullest one, `None` when no word of the query stands in the passage. A mention by another name has the label
+    "Query: " and the words that it stands for. `line` counts from 1. `ranks` says at which place each way of
+    searching had the passage.
     """
 
     rank: int
@@ -55,9 +56,15 @@ class Hit:
                     "start": mention.start,
                     "end": mention.end,
                     "text": mention.text,
+                    "for": other_name_of(mention),
                     "assertion": mention.assertion.as_dict() if mention.assertion else None,
                 }
                 for mention in self.mentions
             ],
             "ranks": dict(self.ranks),
         }
+
+
+def other_name_of(mention: Entity) -> str | None:
+    """Return the words of the query that a mention is another name for; `None` when it is those words."""
+    return mention.label.partition(": ")[2] or None

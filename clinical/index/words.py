@@ -62,11 +62,11 @@ def _is_common(word: str, shouts: bool) -> bool:
 
 def match_expression(words: Sequence[str]) -> str:
     """Return the FTS5 expression that matches any of the words; each is quoted, so none is an operator."""
-    return " OR ".join(f'"{word}"' for word in words)
+    return " OR ".join('"{}"'.format(word.replace('"', " ")) for word in words)
 
 
-def word_spans(query: str, text: str) -> Iterator[tuple[int, int]]:
-    """Yield where words of the query stand in the text, in order, as the word index compares them.
+def word_spans(words: Sequence[str], text: str) -> Iterator[tuple[int, int]]:
+    """Yield where the words, or phrases, stand in the text, in order, as the word index compares them.
 
     "Exertion" stands in "exertional": the index's own tokenizer says so.
     """
@@ -78,7 +78,7 @@ def word_spans(query: str, text: str) -> Iterator[tuple[int, int]]:
         memory.execute("INSERT INTO passage VALUES (?)", (plain,))
         row = memory.execute(
             "SELECT highlight(passage, 0, ?, ?) FROM passage WHERE passage MATCH ?",
-            (opened, closed, match_expression(words_of(query))),
+            (opened, closed, match_expression(words)),
         ).fetchone()
     place = start = 0
     for character in row[0] if row else "":

@@ -1,0 +1,155 @@
+"""A query as it is looked for: which of its words, how much each counts, and by which other names.
+
+    query = read_query("My father had an MI. Which blood thinner should he take?")
+    query.terms         {"mi": 0.7, "thinner": 1.0, …, "myocardial infarction": 0.5, "warfarin": 0.2, …}
+    query.remarks       what the user should know of this
+
+The words come from `clinical.tasks.focus`, the names from `clinical.tasks.synonyms`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from clinical.errors import UsageError
+from clinical.index.terms import stems_of
+from clinical.index.words import words_in
+from clinical.models.embedders import TextEmbedder
+from clinical.tasks.focus import Word, weigh
+from clinical.tasks.language import foreign
+from clinical.tasks.synonyms import Name, Unclear, expand
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+__all__ = ["Query", "read_query"]
+
+SHORT_FORM = 0.8
+"""How much the long form of a short one counts beside the word itself, and the other way round: they are the same."""
+
+OTHER_NAME = 0.25
+"""How much any other name counts: it may be a wider or narrower one. Chosen with `clinical evaluate search`."""
+
+LONG = 200
+"""A query of more words is embedded by those that say most: an embedder reads only the beginning of a text."""
+
+SHOWN = 6
+"""So many words are named to the user."""
+
+
+@dataclass(frozen=True)
+class Query:
+    """What is looked for. `words` say what it is about, the one that says most first; `names` have other names."""
+
+    text: str
+    words: tuple[Word, ...]
+    names: tuple[Name, ...] = ()
+    unclear: tuple[Unclear, ...] = ()
+
+    @cached_property
+    def terms(self) -> dict[str, float]:
+        """The words and other names to look for, each with how much it counts, at most 1; a phrase has blanks."""
+        terms = {word.text.lower(): word.weight for word in self.words}
+        for name in self.names:
+            own = self._weight_of(name)
+            for other in name.others:
+                same = _is_short(name.text) or _is_short(other)
+                weight = own * (SHORT_FORM if same else OTHER_NAME)
+                terms[other.lower()] = max(weight, terms.get(other.lower(), 0.0))
+        return {term: weight for term, weight in terms.items() if weight}
+
+    @property
+    def plain_terms(self) -> list[str]:
+        """The words of the query alone, as they are marked in a hit."""
+        return [word.text for word in self.words]
+
+    def _weight_of(self, name: Name) -> float:
+        """Return how much the best word of a name counts; a name of which no word does is not looked for."""
+        weights = {word.stem: word.weight for word in self.words}
+        stems = [stem for found in stems_of(name.text.split()) for stem in found]
+        return max((weights.get(stem, 0.0) for stem in stems), default=0.0)
+
+    def vector(self, embedder: TextEmbedder) -> NDArray[np.float32]:
+        """Return the vector to compare passages with, of length one.
+
+        A short form is embedded as it is and spelt out, and the mean counts: a model may not know it.
+        """
+        import numpy as np
+
+        texts = [self._gist]
+        if spelt := self._spelt_out():
+            texts.append(spelt)
+        mean = embedder.embed_queries(texts).mean(axis=0)
+        length = float(np.linalg.norm(mean))
+        vector: NDArray[np.float32] = (mean / length if length else mean).astype(np.float32)
+        return vector
+
+    @property
+    def is_long(self) -> bool:
+        """Whether it is embedded by the words that say most."""
+        return len(self.text.split()) > LONG
+
+    @property
+    def _gist(self) -> str:
+        if not self.is_long:
+            return self.text
+        places = {word.text: self.text.find(word.text) for word in self.words}
+        return " ".join(sorted(places, key=lambda text: places[text]))
+
+    def _spelt_out(self) -> str:
+        """Return the query with the first other name in place of each short form; empty when there is none."""
+        short = [name for name in self.names if _is_short(name.text)]
+        if not short or self.is_long:
+            return ""
+        text = self.text
+        for name in reversed(short):
+            text = text[: name.start] + name.others[0] + text[name.end :]
+        return text
+
+    @property
+    def remarks(self) -> list[str]:
+        """What the user should know of how the query was read, a line each."""
+        return list(self._remarks())
+
+    def _remarks(self) -> Iterator[str]:
+        if language := foreign(self.text):
+            yield f"the query seems to be in {language}; the models know English best"
+        words = [word for word in words_in(self.text)]
+        dropped = len({word.text.lower() for word in words}) > len(self.words)
+        if dropped and (len(words) > 2 * SHOWN or self.is_long):
+            best = ", ".join(word.text for word in self.words[:SHOWN])
+            yield f"the query has {len(self.text.split()):,} words; what counts most: {best}"
+        names = [f"{name.text} = {', '.join(name.others)}" for name in self.names if self._weight_of(name)]
+        if names:
+            yield f"also looked for: {'; '.join(dict.fromkeys(names))} (--no-expand leaves that out)"
+        for unclear in dict.fromkeys(self.unclear):
+            yield f"{unclear.text} may be {_listed(unclear.meanings)}; write out which one to find its other names"
+
+
+def read_query(text: str, *, names: bool = True) -> Query:
+    """Return how a query is looked for; without `names` only by its own words.
+
+    Raises `UsageError` when it has no words.
+    """
+    # Half a surrogate pair, as a broken paste has it, is in no note.
+    text = text.encode("utf-8", "replace").decode("utf-8")
+    words = weigh(text)
+    if not words:
+        raise UsageError("the query has no words to look for; write what you want to find")
+    if not names:
+        return Query(text, tuple(words))
+    expanded = expand(text)
+    return Query(text, tuple(words), expanded.names, expanded.unclear)
+
+
+def _is_short(name: str) -> bool:
+    """Return whether a name is a short form: "MI", "HFrEF", "SpO2"."""
+    return " " not in name and sum(letter.isupper() for letter in name) > 1
+
+
+def _listed(names: Sequence[str]) -> str:
+    return " or ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else names[0]
