@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
+from fakes import FakeRecognizer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -18,7 +19,7 @@ from clinical.models.language_model import Choice, Completion, Request, Selectio
 from clinical.models.mistral_summarizer import BUDGETS, WANTED, MistralSummarizer
 from clinical.models.summary_text import Written, read
 from clinical.prompts import templates
-from clinical.tasks.summarize import STYLES, load_summarizer
+from clinical.tasks.summarize import STYLES, load_summarizer, summarize
 
 NOTE = """DISCHARGE SUMMARY
 
@@ -213,6 +214,16 @@ def test_choosing_goes_on_though_the_model_wants_nothing() -> None:
     assert [each.text for each in draft(model, long_note(300))] == ["Well."]
 
 
+def test_what_a_chart_says_each_day_again_is_read_once() -> None:
+    text = "\n".join(f"Day {n}.\nNo chest pain today.\nSeen by Dr. {n}." for n in range(200))
+    model = Scripted(lambda shown: "No chest pain.", window=220)
+    assert [each.sources[0].start for each in draft(model, text)] == [text.index("No chest pain")]
+    shown = [
+        line for request in model.chosen_from for line in request.messages[0].parts[-1].text.splitlines()
+    ]
+    assert sum("chest pain" in line for line in shown) < 12
+
+
 def test_a_sentence_longer_than_the_window_is_cut() -> None:
     text = "Sodium 140, potassium 4.1, chest pain 1, " * 400
     model = Scripted(lambda shown: "Sodium 140.", window=220)
@@ -249,6 +260,14 @@ def test_a_note_that_gives_orders_does_not_write_its_summary() -> None:
     assert (
         model.asked[0].messages[0].parts[:-1] == summarizer(model).prompts["brief"].render({"text": ""})[:-1]
     )
+
+
+def test_an_obeyed_order_does_not_reach_the_reader() -> None:
+    model = Scripted(lambda shown: "HACKED")
+    (summary,) = summarize([Note("n", f"{NOTE}\n{ORDER}")], summarizer(model), recognizer=FakeRecognizer())
+    assert "HACKED" not in summary.text
+    assert summary.sentences
+    assert any("speaks to a language model" in warning for warning in summary.warnings)
 
 
 def test_orders_do_not_silence_what_the_note_tells() -> None:

@@ -191,7 +191,9 @@ class MistralSummarizer:
     ) -> Sequence[Span]:
         """Return sentences that the model chose, choosing again from the chosen until they are few enough."""
         room = self.language_model.window - self._tokens(self._choice((), style))
-        left = [stretch for sentence in sentences for stretch in self._cut(sentence, room // 4)]
+        # Charts are copied forward: what is written each day again is read once.
+        once = {" ".join(sentence.text.lower().split()): sentence for sentence in reversed(sentences)}
+        left = [stretch for sentence in sorted(once.values()) for stretch in self._cut(sentence, room // 4)]
         for _ in range(ROUNDS):
             if enough(_joined(left)):
                 return left
@@ -202,6 +204,9 @@ class MistralSummarizer:
 
     def _cut(self, sentence: Span, most_tokens: int) -> Iterator[Span]:
         """Yield the sentence, or stretches of it where it is too long: a list of laboratory values can be pages."""
+        if self.language_model.count_tokens(sentence.text) <= most_tokens:
+            yield sentence
+            return
         start = end = sentence.start
         tokens = 0
         for piece in split_pieces(sentence.text):
