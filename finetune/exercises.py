@@ -7,7 +7,7 @@ Batches are made in pools, in which rows of a like length come together. Needs n
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass, field
 from multiprocessing import get_context
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from clinical.finetune.packed import GOES_ON, HELD_OUT, STARTS_PIECE, VISIBLE, Exercise, Layer, Packed
 
-Generator = np.random.Generator
+Random = np.random.Generator
 POOL = 16
 """How many batches are made together."""
 
@@ -151,7 +151,7 @@ def row(packed: Packed, exercise: Exercise, asked: Sequence[int]) -> Row:
     return Row(ids, answer, tuple(asked), tuple(decisions))
 
 
-def asked_labels(layer: Layer, core: frozenset[int], choose: Generator) -> tuple[int, ...]:
+def asked_labels(layer: Layer, core: frozenset[int], choose: Random) -> tuple[int, ...]:
     """Return the labels to ask for: mostly all in their order, at times the core ones or a few in any order."""
     every = list(layer.labels)
     if len(every) == 1 or choose.random() < 0.6:
@@ -164,7 +164,7 @@ def asked_labels(layer: Layer, core: frozenset[int], choose: Generator) -> tuple
     return tuple(names)
 
 
-def passage(packed: Packed, layer: Layer, most_pieces: int, choose: Generator) -> list[int]:
+def passage(packed: Packed, layer: Layer, most_pieces: int, choose: Random) -> list[int]:
     """Return consecutive sentences of a text, as many as fit into `most_pieces`; at least one."""
     number = int(layer.sentences[choose.integers(len(layer.sentences))])
     first, end = packed.document_of(number)
@@ -226,7 +226,7 @@ class Exercises:
         choose.shuffle(made)  # type: ignore[arg-type]
         return made
 
-    def _text_batch(self, length: int, choose: Generator) -> Batch:
+    def _text_batch(self, length: int, choose: Random) -> Batch:
         if self._text is None:
             self._text = self.packed.text_stream()
         starts = choose.integers(0, len(self._text) - length, max(1, self.batch_tokens // length))
@@ -235,7 +235,7 @@ class Exercises:
         none: Any = np.zeros(0, np.int32)
         return Batch("text", ids, predict, none, none, none, none, np.zeros((0, 0), bool), none, none)
 
-    def _ner(self, count: int, mixture: Mixture, choose: Generator) -> list[Row]:
+    def _ner(self, count: int, mixture: Mixture, choose: Random) -> list[Row]:
         names = [
             name for name in mixture.layers if name in self.packed.layers and not name.startswith(HELD_OUT)
         ]
@@ -255,7 +255,7 @@ class Exercises:
                 tokens += len(rows[-1].ids)
         return rows
 
-    def _tasks(self, count: int, choose: Generator) -> list[Row]:
+    def _tasks(self, count: int, choose: Random) -> list[Row]:
         if self._task_rows is None:
             self._task_rows = [Row(ids, answer) for _, ids, answer in self.packed.task_rows()]
         rows: list[Row] = []
@@ -329,7 +329,7 @@ def batches(
     stages: Sequence[tuple[float, Mixture]],
     steps: range,
     workers: int,
-) -> Iterator[Batch]:
+) -> Generator[Batch, None, None]:
     """Yield the batches of these steps of a run; with `workers`, other processes make them ahead of time.
 
     The run ends with the last step, which is that of a whole pool.

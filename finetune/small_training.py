@@ -15,10 +15,9 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import os
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -295,7 +294,9 @@ def _stretches(ids: np.ndarray[Any, Any], length: int) -> Iterator[np.ndarray[An
         yield ids[None, whole * length :]
 
 
-def batches_of(data: Path, packed: Packed, plan: Plan, first: int, workers: int = 0) -> Iterator[Batch]:
+def batches_of(
+    data: Path, packed: Packed, plan: Plan, first: int, workers: int = 0
+) -> Generator[Batch, None, None]:
     """Yield the batches of a run from step `first` on."""
     stages = plan.stages(with_tasks=len(packed.arrays["rows.start"]) > 0)
     steps = range(first, plan.steps)
@@ -411,6 +412,7 @@ def main() -> None:
     print(f"{parameters} parameters, step {trainer.step} of {plan.steps}, on {device}", flush=True)
     stream = batches_of(given.data, packed, plan, trainer.step, given.workers)
     complete = train(trainer, stream, given.out, given.minutes)
+    stream.close()
     bits = trainer.bits_per_byte()
     f1 = trainer.held_out_f1()
     print(f"step {trainer.step} of {plan.steps}: {bits:.4f} bits per byte of held-out text, {f1}", flush=True)
@@ -429,8 +431,6 @@ def main() -> None:
     if given.send:
         send(given.out / "model", given.send)
     print("complete" if complete else "not complete: the same call with --resume goes on", flush=True)
-    if given.workers:
-        os._exit(0)  # workers that still make batches need not be waited for
 
 
 def send(model: Path, folder: Path) -> None:
