@@ -313,6 +313,18 @@ def test_requests_are_under_way_side_by_side_but_bounded(fake: FakeServer) -> No
     assert 2 <= fake.most <= server_module.CONCURRENCY
 
 
+def test_after_a_fault_nothing_more_is_asked_and_nothing_holds_the_program(fake: FakeServer) -> None:
+    model = quick(fake)
+    fake.first = [(401, {}, {})]
+    fake.seconds = 0.05
+    with pytest.raises(UsageError, match="wants a key"):
+        model.complete([ask("x")] * 60)
+    time.sleep(0.2)
+    assert len(fake.bodies) < 4 * server_module.CONCURRENCY
+    ours = [thread for thread in threading.enumerate() if "work" in thread.name]
+    assert all(thread.daemon for thread in ours)
+
+
 # --- answers ----------------------------------------------------------------------------------------
 
 

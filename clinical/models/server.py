@@ -16,10 +16,11 @@ from __future__ import annotations
 import logging
 import math
 import re
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from queue import SimpleQueue
 from typing import Any
 
 from clinical.errors import ClinicalError, UsageError
@@ -92,15 +93,7 @@ class ServerModel:
             _ = self.dialect
         if any(isinstance(request.constraint, OneOf) for request in requests):
             _ = self.tells_probabilities
-        pool = ThreadPoolExecutor(CONCURRENCY)
-        try:
-            return [answer.result() for answer in [pool.submit(self._answer, each) for each in requests]]
-        except KeyboardInterrupt:
-            # Otherwise the program would wait for what is under way before it ends.
-            self.connection.client.close()
-            raise
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+        return _side_by_side(self._answer, requests)
 
     @cached_property
     def dialect(self) -> Dialect | None:
@@ -174,6 +167,42 @@ class ServerModel:
             raise ClinicalError(
                 f"{self.name} cannot read a prompt of this length; give it less text, or a larger window"
             ) from refused
+
+
+def _side_by_side(answer: Callable[[Request], Completion], requests: Sequence[Request]) -> list[Completion]:
+    """Return the answers in the order of the requests, `CONCURRENCY` of them under way at a time.
+
+    Raises the first fault. The threads end with the program: those of `concurrent.futures` would keep it from
+    ending, at Ctrl-C, until a slow server has answered.
+    """
+    waiting: Iterator[int] = iter(range(len(requests)))
+    done: SimpleQueue[tuple[int, Completion | BaseException]] = SimpleQueue()
+    lock = threading.Lock()
+
+    def work() -> None:
+        while True:
+            with lock:
+                number = next(waiting, None)
+            if number is None:
+                return
+            try:
+                done.put((number, answer(requests[number])))
+            except BaseException as fault:
+                done.put((number, fault))
+
+    for _ in range(min(CONCURRENCY, len(requests))):
+        threading.Thread(target=work, daemon=True).start()
+    answers: dict[int, Completion] = {}
+    try:
+        while len(answers) < len(requests):
+            number, found = done.get()
+            if isinstance(found, BaseException):
+                raise found
+            answers[number] = found
+    finally:
+        with lock:
+            waiting = iter(())
+    return [answers[number] for number in range(len(requests))]
 
 
 def _content_of(message: Message) -> str:
