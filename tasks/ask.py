@@ -2,7 +2,7 @@
 
     clinical ask "Which anticoagulant was stopped, and why?" notes/
 
-    answer = ask("Which anticoagulant was stopped, and why?", ["notes/"], Embedder(), load_answerer()).answer
+    answer = ask("Which anticoagulant was stopped, and why?", ["notes/"], embedder, load_answerer(embedder)).answer
     for sentence in answer.sentences:
         print(sentence.text, sentence.citations)
 
@@ -20,16 +20,16 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from clinical.documents.answers import Answer, AnswerSentence, Citation
+from clinical.documents.answers import Answer, AnswerSentence, Citation, Reading
 from clinical.errors import UsageError
 from clinical.index.filters import EVERYTHING, Filter
 from clinical.index.update import Changes
 from clinical.index.words import words_of
 from clinical.models import settings
 from clinical.models.embedders import TextEmbedder
-from clinical.models.sentence_selector import Reading, SentenceSelector
 from clinical.tasks.assertion import assess
 from clinical.tasks.evidence import Stretch, Told, gather, sections_of
+from clinical.tasks.likelihood import LikelihoodScorer
 from clinical.tasks.search import assertion_of, find, mentions_of
 
 if TYPE_CHECKING:
@@ -135,6 +135,7 @@ def ask(
 
 
 def load_answerer(
+    embedder: TextEmbedder,
     system: str | None = None,
     model: str | None = None,
     *,
@@ -154,19 +155,18 @@ def load_answerer(
     system = system or ("mistral" if chosen else "light")
     if system not in SYSTEMS:
         raise UsageError(f"no system {system!r}; available: {', '.join(SYSTEMS)}")
-    selector = SentenceSelector()
+    scorer = LikelihoodScorer(embedder)
     if system == "light":
         if adapter or prompt or quote or model:
             raise UsageError(
                 "--model, --adapter, --prompt and --quote belong to --system mistral, not to light"
             )
-        from clinical.models.embedder import Embedder
         from clinical.tasks.yes_no import ByAssertion, ByStudy, YesNoAnswerer
 
-        quoting = LightAnswerer(selector, most)
+        quoting = LightAnswerer(scorer, most)
         if yes_no is None:
             return quoting
-        return YesNoAnswerer(quoting, ByStudy(Embedder()) if yes_no == "study" else ByAssertion())
+        return YesNoAnswerer(quoting, ByStudy(embedder) if yes_no == "study" else ByAssertion())
     from clinical.models.loading import load
     from clinical.prompts import templates
     from clinical.tasks.ask_mistral import ByModel, MistralAnswerer
@@ -177,9 +177,9 @@ def load_answerer(
         # The sentences are quoted by light; the model decides by them.
         name = "ask.pubmedqa.v1" if yes_no == "study" else "ask.yesno.v1"
         decider = ByModel(loaded.model, templates.load(prompt or name), yes_no == "study")
-        return YesNoAnswerer(LightAnswerer(selector, most, system="mistral"), decider)
+        return YesNoAnswerer(LightAnswerer(scorer, most, system="mistral"), decider)
     template = templates.load(prompt or ("ask.quote.v1" if quote else "ask.v1"))
-    return MistralAnswerer(loaded.model, template, selector, quote, most)
+    return MistralAnswerer(loaded.model, template, scorer, quote, most)
 
 
 @dataclass(frozen=True)

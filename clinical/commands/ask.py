@@ -105,13 +105,14 @@ def ask(
     if study and not yes_no:
         raise UsageError("--study goes with --yes-no")
     decision: Literal["notes", "study"] | None = ("study" if study else "notes") if yes_no else None
+    embedder = Embedder()
     answerer = load_answerer(
-        system, model, adapter=adapter, prompt=prompt, quote=quote, most=most, yes_no=decision
+        embedder, system, model, adapter=adapter, prompt=prompt, quote=quote, most=most, yes_no=decision
     )
     filter = Filter(path=only, since=since, until=until)
     with update_progress(quiet) as done:
         asked = answer_question(
-            question, paths, Embedder(), answerer, mode=mode, section=section, filter=filter, done=done
+            question, paths, embedder, answerer, mode=mode, section=section, filter=filter, done=done
         )
     show_changes(asked.changes, asked.remarks, quiet)
     for line in _remarks(asked.answer):

@@ -217,9 +217,9 @@ def _write_records(file: Path, articles: Sequence[object]) -> None:
 
 
 def _answerer(name: str, embedder: Embedder, most: int) -> tuple[str, Answerer]:
-    from clinical.models.sentence_selector import SentenceSelector
     from clinical.scoring.answer_floors import First, Nearest, Words
     from clinical.tasks.ask import LightAnswerer, load_answerer
+    from clinical.tasks.likelihood import LikelihoodScorer
 
     floor = FLOOR.fullmatch(name)
     if floor:
@@ -229,8 +229,8 @@ def _answerer(name: str, embedder: Embedder, most: int) -> tuple[str, Answerer]:
         )
     system, _, model = name.partition(":")
     if system == "light":
-        return name, LightAnswerer(SentenceSelector(Path(model) if model else None), most)
-    return name, load_answerer(system, model or None)
+        return name, LightAnswerer(LikelihoodScorer(embedder, Path(model) if model else None), most)
+    return name, load_answerer(embedder, system, model or None)
 
 
 def _measured(

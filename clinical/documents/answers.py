@@ -14,6 +14,14 @@ Decision = Literal["yes", "no", "maybe"]
 
 
 @dataclass(frozen=True)
+class Reading:
+    """A stretch of one note to look for answers in: its title, and its sentences, each with its heading."""
+
+    title: str
+    lines: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
 class Citation:
     """A stretch `[start, end)` of a note, in code points: `note.text[start:end] == text`, always.
 

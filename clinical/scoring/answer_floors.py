@@ -1,6 +1,6 @@
 """What any answering system must beat: the first sentences, the sentences with the question's words, the nearest ones.
 
-Each scores sentences as a selector does (`clinical.models.sentence_selector`), so the same program makes answers of
+Each scores sentences as `clinical.tasks.likelihood` does, so the same program makes answers of
 them.
 """
 
@@ -11,9 +11,9 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from clinical.documents.answers import Reading
 from clinical.index.words import words_of
 from clinical.models.embedders import TextEmbedder
-from clinical.models.sentence_selector import Reading
 
 K1, B = 1.2, 0.75  # the usual settings of BM25
 
