@@ -17,6 +17,7 @@ import json
 import os
 import socket
 import time
+import traceback
 import uuid
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -132,7 +133,8 @@ class LanceStore:
         """Return the index of this name, of whatever paths and embedder, to look after it."""
         store = cls(uri, name, ())
         with store._explaining():
-            store.paths = tuple(json.loads(store.about()["paths"]))
+            about = store.about()
+        store.paths = tuple(json.loads(about.get("paths", "[]")))
         return store
 
     def __enter__(self) -> LanceStore:
@@ -141,17 +143,20 @@ class LanceStore:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if isinstance(error, (RuntimeError, ValueError, OSError)) and not isinstance(error, ClinicalError):
+        if isinstance(error, Exception) and is_lances(error):
             raise self._explained(error) from error
 
     @contextmanager
     def _explaining(self) -> Iterator[None]:
         try:
             yield
-        except (RuntimeError, ValueError, OSError, KeyError) as error:
-            raise self._explained(error) from error
+        except Exception as error:
+            if is_lances(error):
+                raise self._explained(error) from error
+            raise
 
     def _explained(self, error: BaseException) -> ClinicalError:
+        # What follows in Lance's messages are places in its own source.
         reason = " ".join(str(error).split(", /")[0].split())[:200]
         return ClinicalError(
             f"the index of {named(self.paths)} cannot be used: {reason} ({self.uri}); {rebuild(self.paths)}"
@@ -171,7 +176,13 @@ class LanceStore:
             # On S3 each question is a journey.
             if self._name(table) not in table_names(self._database):
                 return None
-            self._tables[table] = self._database.open_table(self._name(table))
+            try:
+                self._tables[table] = self._database.open_table(self._name(table))
+            except ValueError as error:
+                # A kill while it was made has left a folder without a table in it.
+                if "was not found" in str(error):
+                    return None
+                raise
         return self._tables[table]
 
     def _rows(self, table: str, columns: Sequence[str], where: str | None = None) -> list[dict[str, Any]]:
@@ -612,6 +623,14 @@ def quoted(value: str) -> str:
 
 
 # --- places ---
+
+
+def is_lances(error: Exception) -> bool:
+    """Return whether an error comes from LanceDB, rather than from us."""
+    if isinstance(error, ClinicalError):
+        return False
+    frames = traceback.extract_tb(error.__traceback__)
+    return any("lancedb" in Path(frame.filename).parts for frame in frames)
 
 
 def is_remote(uri: str) -> bool:

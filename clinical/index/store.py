@@ -16,6 +16,7 @@ made anew. It can be deleted at any time.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import sqlite3
 import uuid
@@ -40,7 +41,7 @@ from clinical.index.backend import (
     words_in,
 )
 from clinical.index.filters import EVERYTHING, Filter, day_of, path_patterns
-from clinical.index.location import full_name
+from clinical.index.location import VARIABLE, full_name
 from clinical.index.passages import Passage
 from clinical.index.terms import count_stems, stems_of
 from clinical.index.words import words_of
@@ -51,6 +52,8 @@ if TYPE_CHECKING:
 
     from clinical.index.segment import Segment
     from clinical.index.snapshot import Part, Snapshot
+
+_log = logging.getLogger(__name__)
 
 COPY = ".scan"
 """How the name of the mapped copy ends."""
@@ -265,7 +268,11 @@ class Store:
             if size < COPY_FROM or self._out_of_step(size) <= share * size:
                 return
             segment, about = self._segment(0), self._identity()
-        save(segment, self._copy, about)
+        try:
+            save(segment, self._copy, about)
+        except OSError as error:
+            # Nothing is lost: a search reads the database instead.
+            _log.warning("searches will be slow: %s cannot be written (%s)", self._copy, error.strerror)
         self._ranked = None
 
     def _out_of_step(self, size: int) -> int:
@@ -364,7 +371,9 @@ class Store:
         try:
             yield
         except BaseException:
-            self._connection.execute("ROLLBACK")
+            # On a full disk SQLite has gone back by itself.
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
             raise
         self._connection.execute("COMMIT")
 
@@ -579,13 +588,21 @@ def _create(connection: sqlite3.Connection, paths: Sequence[str], embedder: str)
 
 def _make_private(path: Path) -> None:
     """Make the file and its folder for their owner alone; what SQLite puts beside it gets the same rights."""
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    path.parent.chmod(0o700)
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        path.parent.chmod(0o700)
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+    except OSError as error:
+        raise ClinicalError(
+            f"no index can be kept in {path.parent}: {error.strerror}; set {VARIABLE} to a folder of yours"
+        ) from error
 
 
 def _explained(error: sqlite3.Error, path: Path, paths: Sequence[str]) -> ClinicalError:
-    passing = isinstance(error, sqlite3.OperationalError) and "no such table" not in str(error)
+    passing = isinstance(error, sqlite3.OperationalError) and "no such" not in str(error)
     if passing:
-        return ClinicalError(f"the index of {named(paths)} cannot be used: {error} ({path})")
+        # A full disk, a read-only one: what is in the index stays as it was.
+        return ClinicalError(
+            f"the index of {named(paths)} cannot be used: {error} ({path}); nothing was lost"
+        )
     return ClinicalError(f"the index of {named(paths)} is damaged ({path}); {rebuild(paths)}")
