@@ -1,10 +1,11 @@
-"""Rows of the tasks beside `ner`, in the words of the product: questions on numbered sentences, questions of patients.
+"""Rows of the tasks beside `ner`, in the words of the product: questions, and sentences to be chosen for summaries.
 
     rows(Writer(tokenizer, V3))          # task, ids, where the answer begins
 
 `ask`: which of up to 24 numbered sentences answer (`ask.quote.v1`), on made-up notes and on the articles of MedQuAD, a
-part of them without an answer. `question`: what a patient asks (`summarize.question.v1`), from MeQSum. Summaries in
-prose are left out: a model of this size makes them up.
+part of them without an answer. `summarize`: what a patient asks (`summarize.question.v1`), from MeQSum; and which
+sentences of a talk between doctor and patient are needed for the note (`summarize.extract.v1`): those of MTS-Dialog and
+ACI-Bench whose words the human note has. Summaries in prose are left out: a model of this size makes them up.
 """
 
 from __future__ import annotations
@@ -21,16 +22,21 @@ from clinical.finetune import synthetic_questions
 from clinical.finetune.examples import Example
 from clinical.finetune.rows import Writer
 from clinical.models.language_model import Message, Request, Selection
+from clinical.models.mistral_summarizer import WANTED
 from clinical.prompts import templates
 from clinical.prompts.templates import Template
 from clinical.tasks.ask import Scored
 from clinical.tasks.ask_mistral import READ, numbered
 from clinical.tasks.evidence import Stretch, Told
+from clinical.tasks.terms import content
 
 MADE_UP = 8000
 ARTICLES = 5000
 STRANGERS = 0.15
 """The share of questions on articles that are put to another article, which does not answer them."""
+
+LEAST_SHARED = 0.6
+"""A sentence is needed for a note that has so many of its words."""
 
 MOST_CHOSEN = 5
 LONGEST = 700
@@ -53,6 +59,7 @@ def examples(seed: int) -> Iterator[Example]:
         yield _asked(template, made.question, "", made.lines, made.answers, choose)
     yield from _on_articles(template, choose)
     yield from _questions_of_patients()
+    yield from _dialogues(choose)
 
 
 def _sentences_of_notes() -> list[str]:
@@ -114,3 +121,41 @@ def _questions_of_patients() -> Iterator[Example]:
         values = templates.checked(template, {"text": record["source"]})
         request = Request((Message("user", template.render(values)),))
         yield Example("summarize", record["id"], record["target"], request)
+
+
+def _dialogues(choose: random.Random) -> Iterator[Example]:
+    for corpus in ("mts_dialog", "aci_bench"):
+        for record in read_records(corpus, "train"):
+            told = split_sentences(record["source"])
+            sentences = [" ".join(record["source"][start:end].split()) for start, end in told]
+            size = choose.randint(12, 40)
+            for first in range(0, len(sentences), size):
+                yield from _needed(sentences[first : first + size], record["target"], choose, record["id"])
+
+
+def _needed(sentences: Sequence[str], note: str, choose: random.Random, place: str) -> Iterator[Example]:
+    """Yield which of the sentences the note was written from, at most half; nothing where there are too few."""
+    wanted = content(note)
+    shares = {}
+    for number, sentence in enumerate(sentences, 1):
+        said = content(sentence)
+        if len(said) > 1:
+            shares[number] = len(said & wanted) / len(said)
+    needed = sorted(
+        (number for number, share in shares.items() if share >= LEAST_SHARED),
+        key=lambda number: -shares[number],
+    )
+    if len(sentences) < 4 or not needed:
+        return
+    chosen = tuple(sorted(needed[: len(sentences) // 2]))
+    request = choice(templates.load("summarize.extract.v1"), sentences, choose.choice(("brief", "soap")))
+    assert isinstance(request.constraint, Selection)
+    yield Example("summarize", place, request.constraint.write(chosen), request, chosen=chosen)
+
+
+def choice(template: Template, sentences: Sequence[str], style: str) -> Request:
+    """Return the request to choose the sentences for a summary, as `clinical summarize` puts it."""
+    text = "\n".join(f"{number}. {sentence}" for number, sentence in enumerate(sentences, 1))
+    values = templates.checked(template, {"wanted": WANTED[style], "text": text})
+    constraint = Selection(len(sentences), max(1, len(sentences) // 2))
+    return Request((Message("user", template.render(values)),), constraint)

@@ -8,12 +8,14 @@ from typing import Any, cast
 import pytest
 
 from clinical.corpora.qa import QuestionOnText
+from clinical.documents.annotations import Span
 from clinical.documents.note import Note
 from clinical.finetune import suite_rows
 from clinical.finetune.rows import Writer
 from clinical.finetune.tokenizer import train_tokenizer
 from clinical.models.chat import V3
 from clinical.models.language_model import Selection
+from clinical.models.mistral_summarizer import MistralSummarizer
 from clinical.prompts import templates
 from clinical.prompts.labels import clinical_labels
 from clinical.tasks.ask import Scored
@@ -46,12 +48,29 @@ def test_a_question_is_put_as_the_product_puts_it() -> None:
     assert (example.answer, example.chosen) == ("1, 2", (1, 2))
 
 
+def test_sentences_are_chosen_as_the_product_lets_choose() -> None:
+    sentences = ["Any fever today?", "No fever, but a cough for a week.", "Okay.", "And lisinopril daily."]
+    (example,) = suite_rows._needed(
+        sentences, "Cough for one week without fever. On lisinopril daily.", random.Random(0), "x"
+    )
+    assert (example.answer, example.chosen) == ("2, 4", (2, 4))
+    template = templates.load("summarize.extract.v1")
+    summarizer = MistralSummarizer(cast(Any, None), {}, template)
+    text = "\n".join(sentences)
+    spans = [
+        Span(text.index(sentence), text.index(sentence) + len(sentence), sentence) for sentence in sentences
+    ]
+    assert suite_rows.choice(template, sentences, "brief") == summarizer._choice(spans, "brief")
+    assert list(suite_rows._needed(sentences[:3], "Cough, no fever.", random.Random(0), "x")) == []
+
+
 def test_rows_end_with_an_answer_that_is_allowed(writer: Writer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(suite_rows, "MADE_UP", 30)
     monkeypatch.setattr(suite_rows, "LONGEST", 5000)
     monkeypatch.setattr(suite_rows, "_sentences_of_notes", lambda: ["She feels well."] * 6)
     monkeypatch.setattr(suite_rows, "_on_articles", lambda template, choose: [])
     monkeypatch.setattr(suite_rows, "_questions_of_patients", lambda: [])
+    monkeypatch.setattr(suite_rows, "_dialogues", lambda choose: [])
     made = list(suite_rows.rows(writer, seed=1))
     answers = [writer.tokens._tokenizer.decode(ids[answer:]).removesuffix("</s>") for _, ids, answer in made]
     assert {task for task, _, _ in made} == {"ask"}
