@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 COMMANDS = {
     "light-ner": ("clinical.finetune.light_ner", "the light tagger: LoRA adapter and heads on MiniLM"),
+    "salience": ("clinical.finetune.salience", "the heads of the light summarizer"),
     "spacy-baseline": ("clinical.finetune.spacy_baseline", "the scispaCy baseline of one scheme"),
     "pretrain": ("clinical.finetune.pretrain", "a small Mistral with its tokenizer, from nothing"),
     "mistral-ner": ("clinical.finetune.mistral_ner", "a Mistral for ner, whole or as a LoRA adapter"),
