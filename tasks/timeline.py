@@ -158,16 +158,23 @@ def _conflicts(
 
 
 def _side_words(subject: str, one: _Claim, other: _Claim) -> str:
-    return f"{_short(one.source.text)} in {one.source.id}, {_short(other.source.text)} in {other.source.id}"
+    return f"{_short(one.source.text)} in {_name(one.source)}, {_short(other.source.text)} in {_name(other.source)}"
 
 
 def _problem_words(subject: str, one: _Claim, other: _Claim) -> str:
     there, not_there = (one, other) if one.value == "present" else (other, one)
-    return f"{_short(there.source.text)} is there in {there.source.id}, denied in {not_there.source.id}"
+    return (
+        f"{_short(there.source.text)} is there in {_name(there.source)}, denied in {_name(not_there.source)}"
+    )
 
 
 def _short(text: str) -> str:
-    return " ".join(text.split())
+    return " ".join(text.split()).rstrip(".")
+
+
+def _name(source: Source) -> str:
+    """The document of a source as people call it: the name of its file without the folders."""
+    return (source.id or "").rpartition("/")[2]
 
 
 def _side_claims(document: Document) -> Iterator[_Claim]:
@@ -212,8 +219,8 @@ def _allergy_conflicts(documents: Sequence[Document]) -> Iterator[Conflict]:
     for source in named:
         others = [other for other in denied if other.id != source.id]
         if others:
-            where = " and ".join(str(other.id) for other in others)
-            text = f"{_short(source.text)} in {source.id}, but {_short(others[0].text)} in {where}"
+            where = " and ".join(map(_name, others))
+            text = f"{_short(source.text)} in {_name(source)}, but {_short(others[0].text)} in {where}"
             yield Conflict("allergy", text, (source, *others))
 
 
@@ -252,7 +259,7 @@ def _dose_conflicts(documents: Sequence[Document]) -> Iterator[Conflict]:
             )
             yield Conflict(
                 "dose" if same_day or unknown else "change",
-                f"{drug}: {one.value} in {one.source.id}, {other.value} in {other.source.id}, {when}",
+                f"{drug}: {one.value} in {_name(one.source)}, {other.value} in {_name(other.source)}, {when}",
                 (one.source, other.source),
             )
 
@@ -276,7 +283,7 @@ def _patient_conflicts(documents: Sequence[Document]) -> Iterator[Conflict]:
             said.setdefault("female" if word in _FEMALE else "male", _source(document, *found.span()))
     if len(said) == 2:
         one, other = said.values()
-        text = f"{_short(one.text)} in {one.id}, {_short(other.text)} in {other.id}: is this one patient?"
+        text = f"{_short(one.text)} in {_name(one)}, {_short(other.text)} in {_name(other)}: is this one patient?"
         yield Conflict("patient", text, (one, other))
 
 

@@ -18,6 +18,7 @@ from clinical.formats.summary_parts import (
     LABELS,
     MOST_OMITTED,
     Place,
+    base_name,
     facts_of,
     headed,
     name_of,
@@ -109,15 +110,19 @@ def _article(number: int, notes: Sequence[Note], summary: Summary) -> dict[str, 
 def _row(
     number: int, heading: str | None, sentence: SummarySentence, numbers: Mapping[Source, Place]
 ) -> _Row:
-    lines = dict.fromkeys(str(numbers[source].line) for source in sentence.sources)
+    where = dict.fromkeys(_where(numbers[source]) for source in sentence.sources)
     return _Row(
         text=one_line(sentence.text),
         heading=None if heading is None else one_line(heading),
         support=sentence.support,
         reasons=one_line("; ".join(sentence.reasons)),
         spots=_spots(number, sentence.sources, numbers),
-        where=f"line {', '.join(lines)}" if lines else "no source",
+        where=", ".join(where) or "no source",
     )
+
+
+def _where(place: Place) -> str:
+    return f"{base_name(place.document)}:{place.line}" if place.document else f"line {place.line}"
 
 
 def _left(number: int, place: int, omission: Omission) -> _Left:

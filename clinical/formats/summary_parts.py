@@ -56,6 +56,11 @@ def line_of(text: str, offset: int) -> int:
     return text.count("\n", 0, offset) + 1
 
 
+def base_name(document: str | None) -> str:
+    """Return the id of a document without the folders in front."""
+    return one_line(document or "").rpartition("/")[2]
+
+
 def name_of(notes: Sequence[Note], summary: Summary) -> str:
     """Return what the summary is headed by."""
     if summary.style == TIMELINE:

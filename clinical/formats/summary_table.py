@@ -8,7 +8,16 @@ from typing import IO, TYPE_CHECKING
 from clinical.documents.note import Note
 from clinical.documents.summaries import Source, Summary, SummarySentence
 from clinical.formats.display import one_line
-from clinical.formats.summary_parts import Place, facts_of, grouped, headed, name_of, places, rest_of
+from clinical.formats.summary_parts import (
+    Place,
+    base_name,
+    facts_of,
+    grouped,
+    headed,
+    name_of,
+    places,
+    rest_of,
+)
 from clinical.formats.table import ConsoleOutput, print_line
 
 if TYPE_CHECKING:
@@ -86,13 +95,9 @@ def _where(sources: Sequence[Source], numbers: Mapping[Source, Place], several: 
     """Return "line 12", or "2024-01.txt:12" where there are several documents."""
     found = [numbers[source] for source in sources]
     if several:
-        return ", ".join(dict.fromkeys(f"{_base(place.document)}:{place.line}" for place in found))
+        return ", ".join(dict.fromkeys(f"{base_name(place.document)}:{place.line}" for place in found))
     lines = list(dict.fromkeys(str(place.line) for place in found))
     return f"line{'s' if len(lines) > 1 else ''} {', '.join(lines)}" if lines else "no source"
-
-
-def _base(document: str | None) -> str:
-    return (document or "").rpartition("/")[2]
 
 
 def _conflicts(summary: Summary, numbers: Mapping[Source, Place]) -> Panel:
@@ -123,4 +128,4 @@ def _omissions(summary: Summary, several: bool) -> Panel:
 
 
 def _named(text: str, document: str | None, several: bool) -> str:
-    return f"{one_line(text)} ({_base(document)})" if several and document else one_line(text)
+    return f"{one_line(text)} ({base_name(document)})" if several and document else one_line(text)
