@@ -145,7 +145,7 @@ def _page(folder: Path, records: Sequence[dict[str, Any]], drawing: str) -> str:
     state = f"kept: the adapter of step {card['dev_step']}" if card else "not finished"
     body = [
         f"<h1>{html.escape(str(recipe.get('name', '')))}</h1>",
-        f'<p class="soft">{html.escape(str(recipe.get("base")))} · {html.escape(str(run.get("date", "")))} · '
+        f'<p class="soft">{html.escape(Path(str(recipe.get("base"))).name)} · {html.escape(str(run.get("date", "")))} · '
         f"{html.escape(state)}</p>",
         _section("", f'<div class="figures">{_figures(run, card, steps, scored)}</div>'),
         _section(

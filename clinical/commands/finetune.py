@@ -22,6 +22,14 @@ if TYPE_CHECKING:
 COMMANDS = {
     "light-ner": ("clinical.finetune.light_ner", "the light tagger: LoRA adapter and heads on MiniLM"),
     "salience": ("clinical.finetune.salience", "the heads of the light summarizer"),
+    "sentence-selector": (
+        "clinical.finetune.sentence_selector",
+        "the sentences that answer, for the light system",
+    ),
+    "study-decision": (
+        "clinical.finetune.study_decision",
+        "yes, no or maybe of a study, for the light system",
+    ),
     "spacy-baseline": ("clinical.finetune.spacy_baseline", "the scispaCy baseline of one scheme"),
     "pretrain": ("clinical.finetune.pretrain", "a small Mistral with its tokenizer, from nothing"),
     "mistral-ner": ("clinical.finetune.mistral_ner", "a Mistral for ner, whole or as a LoRA adapter"),
