@@ -27,7 +27,7 @@ from clinical.models.connection import Connection, is_address, leaves_the_house,
 from clinical.models.language_model import Choice, OneOf, Request, Selection, TaggedCopy, TaggedSpan
 from clinical.models.mistral_tagger import MistralTagger
 from clinical.models.server import connect
-from clinical.models.server_grammar import PROBE_WORD, to_gbnf
+from clinical.models.server_grammar import PROBE, to_gbnf
 from clinical.prompts import templates
 from clinical.prompts.labels import by_name
 
@@ -101,17 +101,16 @@ class FakeServer:
             self.bodies.append(body)
             if self.first:
                 return self.first.pop(0)
-        sent = {"grammar", "structured_outputs", "guided_grammar"} & set(body)
+        sent = {"grammar", "structured_outputs", "guided_grammar", "response_format"} & set(body)
         if sent and self.strict and self.grammar not in sent:
             return 422, {}, {"detail": [{"input": body["messages"]}]}
         if "logprobs" in body and self.tokens is None:
             return 400, {}, {"error": "unknown field"}
         text = self.answer(body["messages"][-1]["content"])
-        if self.grammar in sent:
-            grammar = body[self.grammar]
-            lark = grammar["grammar"] if isinstance(grammar, dict) else grammar
-            if f'"{PROBE_WORD}"' in lark:
-                text = PROBE_WORD
+        if self.grammar in sent and PROBE.options[0] in json.dumps(body[self.grammar]):
+            text = PROBE.options[0]
+            if self.grammar == "response_format":
+                text = json.dumps({"answer": text})
         choice = {"message": {"content": text}, "finish_reason": "stop"}
         if "logprobs" in body and self.tokens:
             top = [{"token": token, "logprob": math.log(p)} for token, p in self.tokens.items()]
@@ -359,6 +358,38 @@ def test_a_grammar_is_sent_in_the_way_the_server_heeds(fake: FakeServer, field: 
     assert (picked.text, picked.enforced, picked.options) == ("yes", True, {})
     assert all(field in body for body in fake.asked())
     assert len(fake.asked()) == 2
+
+
+def test_a_schema_holds_numbers_and_options_but_no_copy(
+    fake: FakeServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    fake.grammar = "response_format"
+    answers = {
+        "sentence": '{"answer": [5, 2]}',
+        "x": '{"answer": "yes"}',
+        NOTE: NOTE,
+        "bad": '{"answer": [9]}',
+    }
+    fake.answer = lambda words: answers.get(words.removeprefix("Read: "), "Hello!")
+    model = quick(fake)
+    chosen, picked = model.complete([ask("sentence", Selection(7)), ask("x", OneOf(("yes", "no")))])
+    assert (chosen.text, chosen.enforced, chosen.choices) == ("2, 5", True, (Choice(2), Choice(5)))
+    assert (picked.text, picked.enforced) == ("yes", True)
+    assert caplog.messages == []
+    assert fake.asked()[-1]["response_format"]["json_schema"]["schema"]["properties"] in (
+        {"answer": {"type": "string", "enum": ["yes", "no"]}},
+        {
+            "answer": {
+                "type": "array",
+                "items": {"type": "integer", "minimum": 1, "maximum": 7},
+                "maxItems": 7,
+            }
+        },
+    )
+    copied, wrong = model.complete([tagged(), ask("bad", Selection(7))])
+    assert (copied.spans, copied.enforced) == ((), False)
+    assert (wrong.choices, wrong.warnings) == ((), ("the answer was not a list of sentences",))
+    assert len(caplog.messages) == 1
 
 
 def test_without_a_grammar_an_answer_is_verified_and_said_to_be_free(

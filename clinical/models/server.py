@@ -37,6 +37,7 @@ from clinical.models.generation import ended
 from clinical.models.language_model import (
     Choice,
     Completion,
+    Constraint,
     Finish,
     Message,
     OneOf,
@@ -45,7 +46,7 @@ from clinical.models.language_model import (
     TaggedCopy,
 )
 from clinical.models.pieces import split_pieces
-from clinical.models.server_grammar import DIALECTS, PROBE, PROBE_WORD, Dialect
+from clinical.models.server_grammar import DIALECTS, PROBE, Dialect
 from clinical.models.text_tokens import WORDS_OF_A_PROMPT
 
 _log = logging.getLogger(__name__)
@@ -73,6 +74,7 @@ class ServerModel:
     connection: Connection
     model: str
     window: int = WINDOW
+    _warned: bool = False
 
     @property
     def name(self) -> str:
@@ -89,30 +91,35 @@ class ServerModel:
         Raises `ClinicalError` when the server does not answer, or cannot read so much.
         """
         # Asked for once, before many threads need it.
-        if any(request.constraint for request in requests):
-            _ = self.dialect
-        if any(isinstance(request.constraint, OneOf) for request in requests):
+        constraints = [request.constraint for request in requests if request.constraint]
+        if constraints and not all(self.dialect and self.dialect.holds(each) for each in constraints):
+            self._warn_of_free_answers()
+        if any(isinstance(constraint, OneOf) for constraint in constraints):
             _ = self.tells_probabilities
         return _side_by_side(self._answer, requests)
 
     @cached_property
     def dialect(self) -> Dialect | None:
-        """The way to send this server a grammar, found by trying; `None` when it takes none."""
+        """The way to hold this server to a constraint, found by trying; `None` when there is none."""
         for dialect in DIALECTS:
-            body = self._body([{"role": "user", "content": "Say hello."}], 8) | dialect.field(PROBE)
+            body = self._body([{"role": "user", "content": "Say hello."}], 24) | dialect.field(PROBE)
             try:
                 answer = self._post(body, attempts=2)
             except (Refused, ClinicalError) as error:
                 if isinstance(error, UsageError):
                     raise
                 continue
-            if _content(answer)[0].strip() == PROBE_WORD:
+            if dialect.read(_content(answer)[0].strip(), PROBE) in PROBE.options:
                 return dialect
-        _log.warning(
-            "%s takes no grammar: its answers are free, and what cannot be tied to the note is left out",
-            self.connection.url,
-        )
         return None
+
+    def _warn_of_free_answers(self) -> None:
+        if not self._warned:
+            self._warned = True
+            _log.warning(
+                "%s takes no grammar: its answers are free, and what cannot be tied to the note is left out",
+                self.connection.url,
+            )
 
     @cached_property
     def tells_probabilities(self) -> bool:
@@ -137,14 +144,15 @@ class ServerModel:
         body = self._body(messages, _answer_tokens(request.constraint))
         if isinstance(request.constraint, OneOf) and self.tells_probabilities:
             body |= LOGPROBS
-        if self.dialect:
+        if self.dialect and self.dialect.holds(request.constraint):
             try:
-                answer = self._post(body | self.dialect.field(request.constraint.to_lark()))
+                answer = self._post(body | self.dialect.field(request.constraint))
             except Refused as refused:
                 self._check_length(refused)
             else:
-                if request.constraint.parse(_content(answer)[0]) is not None:
-                    return _enforced(answer, request.constraint)
+                text = self.dialect.read(_content(answer)[0], request.constraint)
+                if request.constraint.parse(text) is not None:
+                    return _enforced(text, answer, request.constraint)
         return _verified(self._sent(body), request.constraint)
 
     def _body(self, messages: list[dict[str, str]], tokens: int, temperature: float = 0.0) -> dict[str, Any]:
@@ -235,18 +243,17 @@ def _most_tokens(piece: str) -> int:
     return max(1, -(-len(plain) // 3) if plain.isascii() and plain.isalpha() else len(plain.encode()))
 
 
-def _answer_tokens(constraint: TaggedCopy | Selection | OneOf) -> int:
+def _answer_tokens(constraint: Constraint) -> int:
     """Return the most tokens that an answer can have, with room for a free one."""
     if isinstance(constraint, Selection):
-        return 6 * constraint.limit + 16
+        return 6 * constraint.limit + 32
     if isinstance(constraint, OneOf):
-        return max(map(len, constraint.options)) + 16
+        return max(map(len, constraint.options)) + 32
     return 4 * len(constraint.pieces) + 256
 
 
-def _enforced(answer: dict[str, Any], constraint: TaggedCopy | Selection | OneOf) -> Completion:
-    """Return an answer that the server has held to the constraint."""
-    text, _ = _content(answer)
+def _enforced(text: str, answer: dict[str, Any], constraint: Constraint) -> Completion:
+    """Return the answer with this text, which the server has held to the constraint."""
     if isinstance(constraint, TaggedCopy):
         return Completion(text, constraint.parse(text) or (), enforced=True)
     if isinstance(constraint, OneOf):
@@ -294,7 +301,7 @@ def _chosen(
     )
 
 
-def _verified(answer: dict[str, Any], constraint: TaggedCopy | Selection | OneOf) -> Completion:
+def _verified(answer: dict[str, Any], constraint: Constraint) -> Completion:
     """Return what of a free answer is verified."""
     text, _ = _content(answer)
     if isinstance(constraint, TaggedCopy):
