@@ -62,3 +62,17 @@ def check_base(adapter: Path, base: Path) -> None:
             f"adapter {adapter} was trained on another base (fingerprint {wanted}; {base} has {found}); "
             "give the model that its card names"
         )
+
+
+def tokenizer_sha256(folder: Path) -> str:
+    """Return 16 hexadecimal digits of a model's tokenizer file: the vocabulary, not its settings. Empty without one."""
+    for name in ("tokenizer.json", "tokenizer.model", "tekken.json"):
+        if (folder / name).is_file():
+            return file_sha256(folder / name)[:16]
+    return ""
+
+
+def file_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file of any size."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from clinical.errors import UsageError
-from clinical.models import mistral
+from clinical.models import adapters, mistral
 from clinical.models.connection import is_address, split_address
 from clinical.models.language_model import MeasuringModel
 from clinical.models.server import connect
@@ -28,9 +28,10 @@ class Loaded:
 
 
 def load(name: str, task: str, adapter: str | None = None) -> Loaded:
-    """Return the model of this name with an adapter on it: the one given, else the model's own for the task.
+    """Return the model of this name with an adapter on it: the one given, else the user's for the task, else its own.
 
-    Raises `UsageError` when something is not there or does not fit.
+    `adapter` is a folder or a name of the registry (`clinical.models.adapters`). Raises `UsageError` when something
+    is not there or does not fit.
     """
     if is_address(name):
         if adapter:
@@ -38,8 +39,10 @@ def load(name: str, task: str, adapter: str | None = None) -> Loaded:
         return Loaded(connect(name))
     folder = mistral.find_model(name)
     base = mistral.read_card(folder)
-    if adapter is None and base and task in base.adapters:
-        adapter = str(folder / base.adapters[task])
+    chosen = adapters.folder_of(adapter) if adapter else adapters.default_for(folder, task)
+    if chosen is None and base and task in base.adapters:
+        chosen = folder / base.adapters[task]
+    adapter = str(chosen) if chosen else None
     trained = mistral.read_card(Path(adapter)) if adapter else None
     return Loaded(mistral.load(name, adapter), trained or base)
 

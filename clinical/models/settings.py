@@ -1,4 +1,4 @@
-"""The user's settings: which model to use by default.
+"""The user's settings: which model to use by default, and which adapter on it for which task.
 
     clinical models use mistral-7b
     CLINICAL_MODEL=clinical-mini clinical ner note.txt
@@ -46,6 +46,32 @@ def choose_model(model: str | None) -> None:
         settings.pop("model", None)
     else:
         settings["model"] = model
+    _write(settings)
+
+
+def chosen_adapters() -> dict[str, dict[str, str]]:
+    """Return the adapters that the user has chosen: by the fingerprint of the base, then by task, its name."""
+    chosen = _read().get("adapters")
+    return chosen if isinstance(chosen, dict) else {}
+
+
+def choose_adapter(base_fingerprint: str, task: str, name: str | None) -> None:
+    """Store the adapter for a task on a base; `None` goes back to none. Raises as `choose_model` does."""
+    settings = _read()
+    chosen = {**chosen_adapters()}
+    tasks = {**chosen.pop(base_fingerprint, {})}
+    tasks.pop(task, None)
+    if name is not None:
+        tasks[task] = name
+    if tasks:
+        chosen[base_fingerprint] = tasks
+    settings.pop("adapters", None)
+    if chosen:
+        settings["adapters"] = chosen
+    _write(settings)
+
+
+def _write(settings: dict[str, object]) -> None:
     file = settings_file()
     partial = file.with_suffix(".partial")
     try:
