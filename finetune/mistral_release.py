@@ -168,6 +168,13 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--gold", default="", help="corpus:split,… to score for the card")
     given = parser.parse_args()
+    for folder, name in (
+        (given.base, "config.json"),
+        (given.adapter, "adapter_config.json"),
+        (given.tokenizer or given.base, "tokenizer.json"),
+    ):
+        if folder and not (folder / name).is_file():
+            parser.error(f"{folder} has no {name}")
 
     import torch
 

@@ -410,6 +410,10 @@ def main() -> None:
     parser.add_argument("--vocab", type=int, default=8192)
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
+    if not list(given.silver.glob("*.jsonl.gz")):
+        parser.error(f"{given.silver} has no silver labels; `clinical finetune pretrain silver` makes them")
+    if given.tokenizer and not (given.tokenizer / "tokenizer.json").is_file():
+        parser.error(f"{given.tokenizer} has no tokenizer.json")
     run(given.silver, given.out, given.tokenizer, given.vocab, given.seed)
 
 

@@ -177,11 +177,16 @@ def main() -> None:
     parser.add_argument("--corpora", default=",".join(CORPORA))
     parser.add_argument("--words", default="", help="corpus=most words,… where not all of it is wanted")
     given = parser.parse_args()
-    most = dict(one.split("=") for one in given.words.split(",") if one)
+    corpora = given.corpora.split(",")
+    most = dict(one.partition("=")[::2] for one in given.words.split(",") if one)
+    if unknown := [name for name in [*corpora, *most] if name not in CORPORA]:
+        parser.error(f"no silver labels for {', '.join(unknown)}; available: {', '.join(CORPORA)}")
+    if wrong := [name for name, words in most.items() if not words.isdigit()]:
+        parser.error(f"--words {wrong[0]}=… wants a number of words")
     given.out.mkdir(parents=True, exist_ok=True)
     teacher = Teacher.load()
     assert isinstance(teacher, Teacher)
-    for corpus in given.corpora.split(","):
+    for corpus in corpora:
         write(corpus, teacher, given.out, int(most[corpus]) if corpus in most else None)
 
 

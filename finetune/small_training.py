@@ -384,13 +384,23 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
+    begun = (given.out / CHECKPOINT).is_file()
+    resumed = given.resume and begun
+    if not (given.data / "data.safetensors").is_file():
+        parser.error(f"{given.data} has no data.safetensors; `clinical finetune pretrain prepare` makes it")
+    if given.start and not (given.start / "model.safetensors").is_file():
+        parser.error(f"{given.start} has no model.safetensors to begin with")
+    if begun and not resumed:
+        parser.error(f"there is a run in {given.out}: --resume goes on with it, another --out begins anew")
     packed = Packed.open(given.data / "data.safetensors")
-    resumed = given.resume and (given.out / CHECKPOINT).is_file()
     if resumed:
         held = json.loads((given.out / "run.json").read_text(encoding="utf-8"))
         plan, size, started = Plan(**held["plan"]), Size(**held["size"]), held["started"]
     else:
-        plan = changed(Plan(), given.set)
+        try:
+            plan = changed(Plan(), given.set, tuple(packed.layers))
+        except ValueError as error:
+            parser.error(str(error))
         started = provenance()
         if given.tokens:
             plan = replace(plan, tokens=int(given.tokens))
@@ -441,17 +451,26 @@ def send(model: Path, folder: Path) -> None:
             shutil.copy(path, folder / path.name)
 
 
-def changed(plan: Plan, settings: Sequence[str]) -> Plan:
-    """Return the plan with `name=value` settings; `layers.NAME=value` sets the share of a layer."""
+def changed(plan: Plan, settings: Sequence[str], layers: Sequence[str]) -> Plan:
+    """Return the plan with `name=value` settings; `layers.NAME=value` sets the share of a layer.
+
+    Raises `ValueError` with what there is for a name or a value that will not do.
+    """
     for setting in settings:
         name, _, value = setting.partition("=")
+        layer = name.removeprefix("layers.")
+        try:
+            number = float(value)
+        except ValueError:
+            raise ValueError(f"{setting}: a setting is NAME=NUMBER") from None
         if name.startswith("layers."):
-            plan = replace(plan, layers={**plan.layers, name.removeprefix("layers."): float(value)})
-        elif name in asdict(plan):
-            kind = type(getattr(plan, name))
-            plan = replace(plan, **{name: kind(float(value))})
+            if layer not in layers:
+                raise ValueError(f"no layer {layer!r} in the data; there are: {', '.join(layers)}")
+            plan = replace(plan, layers={**plan.layers, layer: number})
+        elif name in asdict(plan) and name != "layers":
+            plan = replace(plan, **{name: type(getattr(plan, name))(number)})
         else:
-            raise SystemExit(f"no setting {name!r}; there are: {', '.join(asdict(plan))}")
+            raise ValueError(f"no setting {name!r}; there are: {', '.join(asdict(plan))}.NAME")
     return plan
 
 

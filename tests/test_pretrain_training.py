@@ -208,7 +208,7 @@ def test_training_learns_the_notes_by_heart(data: Path, packed: Packed, tmp_path
 
     torch.set_num_threads(1)
     plan = Plan(
-        tokens=160 * 700,
+        tokens=96 * 700,
         batch_tokens=700,
         text_before=0,
         text_after=0,
@@ -312,10 +312,50 @@ def test_the_rate_warms_up_stays_and_falls() -> None:
 def test_a_setting_that_is_none_is_named() -> None:
     from clinical.finetune.small_training import Plan, changed
 
-    made = changed(Plan(), ["muon_lr=0.01", "layers.notes=0.5", "tokens=5e6"])
+    made = changed(Plan(), ["muon_lr=0.01", "layers.notes=0.5", "tokens=5e6"], ["notes"])
     assert (made.muon_lr, made.layers["notes"], made.tokens) == (0.01, 0.5, 5_000_000)
-    with pytest.raises(SystemExit, match="no setting 'muon'"):
-        changed(Plan(), ["muon=1"])
+    with pytest.raises(ValueError, match=r"no setting 'muon'; there are: tokens, .*, layers\.NAME"):
+        changed(Plan(), ["muon=1"], [])
+    with pytest.raises(ValueError, match="no layer 'notse' in the data; there are: bc5cdr, notes"):
+        changed(Plan(), ["layers.notse=1"], ["bc5cdr", "notes"])
+    with pytest.raises(ValueError, match="muon_lr=fast: a setting is NAME=NUMBER"):
+        changed(Plan(), ["muon_lr=fast"], [])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (
+            ["--data", "nowhere"],
+            "nowhere has no data.safetensors; `clinical finetune pretrain prepare` makes it",
+        ),
+        (["--data", "DATA", "--start", "nowhere"], "nowhere has no model.safetensors to begin with"),
+        (["--data", "DATA", "--set", "muon=1"], "no setting 'muon'"),
+        (["--data", "DATA", "--out", "BEGUN"], "--resume goes on with it, another --out begins anew"),
+    ],
+)
+def test_a_wrong_call_is_one_line_and_exit_code_2(
+    arguments: list[str],
+    said: str,
+    data: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    import sys
+
+    from clinical.finetune import small_training
+
+    (tmp_path / small_training.CHECKPOINT).touch()
+    places = {"DATA": str(data), "BEGUN": str(tmp_path)}
+    out = [] if "--out" in arguments else ["--out", str(tmp_path / "new")]
+    called = ["small_training.py", *(places.get(one, one) for one in arguments), *out]
+    monkeypatch.setattr(sys, "argv", called)
+    with pytest.raises(SystemExit) as ended:
+        small_training.main()
+    assert ended.value.code == 2
+    assert said in capsys.readouterr().err.splitlines()[-1]
+    assert not (tmp_path / "new").exists()
 
 
 def test_from_texts_to_a_release_in_pieces_or_at_once(
