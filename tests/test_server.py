@@ -223,7 +223,9 @@ def test_nobody_there_is_one_line() -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    with pytest.raises(UsageError, match=rf"^cannot reach http://127.0.0.1:{port}/v1: connection refused; "):
+    with pytest.raises(
+        UsageError, match=rf"^http://127.0.0.1:{port}/v1 cannot be reached: connection refused; "
+    ):
         connect(f"http://127.0.0.1:{port}/v1")
 
 
@@ -281,7 +283,16 @@ def test_a_server_that_stays_broken_is_one_line(fake: FakeServer) -> None:
 def test_a_server_that_is_too_slow_is_one_line(fake: FakeServer) -> None:
     model = quick(fake, timeout_s=0.1)
     fake.seconds = 0.5
-    with pytest.raises(ClinicalError, match=r"gave no answer within 0.1 seconds; tried 5 times$"):
+    with pytest.raises(ClinicalError, match=r"gave no answer within 0.1 seconds; tried 2 times$"):
+        model.complete([ask("x")])
+
+
+def test_a_server_that_goes_away_ends_the_run() -> None:
+    fake = FakeServer()
+    model = quick(fake)
+    fake.http.shutdown()
+    fake.http.server_close()
+    with pytest.raises(UsageError, match=r"cannot be reached: .*; start the server, .*; tried 4 times$"):
         model.complete([ask("x")])
 
 

@@ -8,6 +8,7 @@ the request.
 from __future__ import annotations
 
 import ipaddress
+import logging
 import os
 import random
 import socket
@@ -22,6 +23,8 @@ from clinical.errors import ClinicalError, UsageError
 if TYPE_CHECKING:
     import httpx
 
+_log = logging.getLogger(__name__)
+
 KEY_VARIABLE = "CLINICAL_API_KEY"
 
 TIMEOUT_S = 300.0
@@ -29,6 +32,9 @@ TIMEOUT_S = 300.0
 
 ATTEMPTS = 5
 LONGEST_WAIT_S = 30.0
+
+TOLD_WAIT_S = 5.0
+"""A longer pause is told to the user."""
 
 _TRY_AGAIN = {408, 425, 429, 500, 502, 503, 504}
 
@@ -80,6 +86,16 @@ def leaves_the_house(host: str) -> bool:
     return not all(ipaddress.ip_address(address.split("%")[0]).is_private for address in addresses)
 
 
+@dataclass(frozen=True)
+class _Fault:
+    """Why there is no answer yet, how long the server wants to be left alone, how often to try at most."""
+
+    words: str
+    wait_s: float = 0.0
+    attempts: int = ATTEMPTS
+    error: type[ClinicalError] = ClinicalError
+
+
 @dataclass(eq=False)
 class Connection:
     """Requests to one server, tried again with growing pauses when it is busy or does not answer."""
@@ -87,6 +103,7 @@ class Connection:
     url: str
     timeout_s: float = TIMEOUT_S
     pause_s: float = 0.5
+    _has_answered: bool = False
 
     @cached_property
     def client(self) -> httpx.Client:
@@ -112,31 +129,38 @@ class Connection:
         `ClinicalError` when it does not answer. What a server says of a fault is not repeated: it may quote
         the note.
         """
-        for attempt in range(1, attempts + 1):
-            fault, wait = self._try(method, url, body)
-            if isinstance(fault, dict):
-                return fault
-            if attempt < attempts:
-                pause = self.pause_s * 2 ** (attempt - 1) * random.uniform(0.5, 1)
-                time.sleep(min(max(wait, pause), LONGEST_WAIT_S))
-        raise ClinicalError(f"{self.url} {fault}; tried {attempts} times")
+        attempt = 0
+        while True:
+            found = self._try(method, url, body)
+            if isinstance(found, dict):
+                return found
+            attempt += 1
+            if attempt >= min(attempts, found.attempts):
+                tried = f"; tried {attempt} times" if attempt > 1 else ""
+                raise found.error(f"{self.url} {found.words}{tried}")
+            pause = self.pause_s * 2 ** (attempt - 1) * random.uniform(0.5, 1)
+            pause = min(max(found.wait_s, pause), LONGEST_WAIT_S)
+            if pause >= TOLD_WAIT_S:
+                _log.info("%s %s; trying again in %.0f seconds", self.url, found.words, pause)
+            time.sleep(pause)
 
-    def _try(self, method: str, url: str, body: dict[str, Any] | None) -> tuple[dict[str, Any] | str, float]:
-        """Return the answer, or what went wrong and how long the server wants to be left alone."""
+    def _try(self, method: str, url: str, body: dict[str, Any] | None) -> dict[str, Any] | _Fault:
         import httpx
 
         try:
             response = self.client.request(method, url, json=body)
         except httpx.ConnectError as error:
-            raise UsageError(
-                f"cannot reach {self.url}: {_plain(error)}; start the server, or mend the address"
-            ) from error
+            # Was it there before, it may be starting again. If it is gone for good, no other document will fare better.
+            words = f"cannot be reached: {_plain(error)}; start the server, or mend the address"
+            return _Fault(words, attempts=4 if self._has_answered else 1, error=UsageError)
         except httpx.TimeoutException:
-            return f"gave no answer within {self.timeout_s:g} seconds", 0.0
+            # It may have been busy; but what takes as long again will not be done in five times as long.
+            return _Fault(f"gave no answer within {self.timeout_s:g} seconds", attempts=2)
         except httpx.TransportError as error:
-            return f"broke off: {type(error).__name__}", 0.0
+            return _Fault(f"broke off: {type(error).__name__}")
+        self._has_answered = True
         if response.status_code in _TRY_AGAIN:
-            return f"answers with status {response.status_code}", _retry_after(response)
+            return _Fault(f"answers with status {response.status_code}", _retry_after(response))
         self._check(response)
         try:
             answer = response.json()
@@ -144,7 +168,7 @@ class Connection:
             answer = None
         if not isinstance(answer, dict):
             raise UsageError(f"{self.url} does not speak OpenAI's protocol; is the path right (…/v1)?")
-        return answer, 0.0
+        return answer
 
     def _check(self, response: httpx.Response) -> None:
         status = response.status_code
