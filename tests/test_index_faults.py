@@ -179,3 +179,21 @@ def test_a_folder_that_vanished_empties_no_index(notes: Path, kind: Kind) -> Non
         find("warfarin", [str(notes)], WordBag())
     assert run("status").stdout.split("\t")[1] == "30 files"
     assert run("forget", str(notes)).output == "0 files forgotten, 1 indexes erased\n"
+
+
+def test_a_place_on_s3_that_cannot_be_reached(notes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {
+        VARIABLE: "s3://hospital/search",
+        "AWS_ENDPOINT_URL": "http://127.0.0.1:9",
+        "AWS_ACCESS_KEY_ID": "a",
+        "AWS_SECRET_ACCESS_KEY": "b",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_MAX_ATTEMPTS": "1",
+    }.items():
+        monkeypatch.setenv(name, value)
+    result = run("status")
+    assert (result.exit_code, result.stdout) == (1, "")
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("Error: s3://hospital/search cannot be reached: ")
+    assert line.endswith("; check CLINICAL_INDEX and the AWS_… variables")
+    assert len(line) < 300

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import time
 import traceback
@@ -42,7 +43,7 @@ from clinical.index.backend import (
     rebuild,
 )
 from clinical.index.filters import EVERYTHING, Filter, day_of, first_day, last_day, path_patterns, regex_of
-from clinical.index.location import full_name
+from clinical.index.location import VARIABLE, full_name
 from clinical.index.passages import Passage
 from clinical.index.update import LOOK_AGAIN
 from clinical.index.words import words_of
@@ -88,12 +89,30 @@ def connect(uri: str) -> LanceDBConnection:
     endpoint = os.environ.get("AWS_ENDPOINT_URL", "")
     if endpoint.startswith("http://"):
         options["allow_http"] = "true"
-    # For a folder or S3 it is of this kind; only LanceDB's cloud has another.
-    database: Any = lancedb.connect(
-        uri, read_consistency_interval=timedelta(0), storage_options=options or None
-    )
+    with reaching(uri):
+        # For a folder or S3 it is of this kind; only LanceDB's cloud has another.
+        database: Any = lancedb.connect(
+            uri, read_consistency_interval=timedelta(0), storage_options=options or None
+        )
     opened: LanceDBConnection = database
     return opened
+
+
+@contextmanager
+def reaching(uri: str) -> Iterator[None]:
+    """Say in one line that a place cannot be reached."""
+    try:
+        yield
+    except (RuntimeError, ValueError, OSError) as error:
+        hint = f"; check {VARIABLE} and the AWS_… variables" if is_remote(uri) else ""
+        raise ClinicalError(f"{uri} cannot be reached: {reason_of(error)}{hint}") from error
+
+
+def reason_of(error: BaseException) -> str:
+    """Return the gist of an error of LanceDB, whose messages hold places in its own source and whole structures."""
+    text = " ".join(str(error).split(", /")[0].split())
+    quoted_in_it = re.search(r'"([A-Z][^"({\\]{9,})', text)
+    return quoted_in_it.group(1).rstrip(": ") if quoted_in_it else text[:200]
 
 
 class LanceStore:
@@ -156,10 +175,8 @@ class LanceStore:
             raise
 
     def _explained(self, error: BaseException) -> ClinicalError:
-        # What follows in Lance's messages are places in its own source.
-        reason = " ".join(str(error).split(", /")[0].split())[:200]
         return ClinicalError(
-            f"the index of {named(self.paths)} cannot be used: {reason} ({self.uri}); {rebuild(self.paths)}"
+            f"the index of {named(self.paths)} cannot be used: {reason_of(error)} ({self.uri}); {rebuild(self.paths)}"
         )
 
     # --- tables ---
@@ -643,7 +660,8 @@ def table_names(database: LanceDBConnection) -> list[str]:
     names: list[str] = []
     page = None
     while True:
-        answer = database.list_tables(page_token=page, limit=1000)
+        with reaching(database.uri):
+            answer = database.list_tables(page_token=page, limit=1000)
         names += answer.tables
         page = answer.page_token
         if not page:
