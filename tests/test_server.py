@@ -439,6 +439,7 @@ def test_a_grammar_that_is_refused_for_once_falls_back(fake: FakeServer) -> None
         ({" Yes": 0.3, "no": 0.1, "yes": 0.2, "The": 0.4}, {"yes": 5 / 6, "no": 1 / 6, "not sure": 0}),
         ({"yes": 0.5, "n": 0.4}, {}),
         ({"I": 0.9}, {}),
+        ({"yes": 0.9, "I": 0.1}, {}),
     ],
 )
 def test_options_have_probabilities_where_the_server_tells_them(

@@ -274,7 +274,8 @@ def _top_tokens(answer: dict[str, Any]) -> list[tuple[str, float]]:
 def _option_probabilities(tokens: Sequence[tuple[str, float]], constraint: OneOf) -> dict[str, float]:
     """Return the share of each option in the probabilities of the first word; none where it does not tell them apart.
 
-    What servers list are a few tokens before the grammar; an option that is not among them has none.
+    What servers list are the likeliest few tokens; an option that is not among them has none. Where there is but
+    one option among them, the server has weighed no other (some list tokens after the grammar).
     """
     weights = dict.fromkeys(constraint.options, 0.0)
     for token, log_probability in tokens:
@@ -286,7 +287,8 @@ def _option_probabilities(tokens: Sequence[tuple[str, float]], constraint: OneOf
         if meant:
             weights[meant[0]] += math.exp(log_probability)
     total = sum(weights.values())
-    return {option: weight / total for option, weight in weights.items()} if total else {}
+    weighed = sum(weight > 0 for weight in weights.values())
+    return {option: weight / total for option, weight in weights.items()} if weighed > 1 else {}
 
 
 def _chosen(
