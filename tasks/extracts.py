@@ -367,6 +367,8 @@ def _patient(material: Material) -> Iterator[Draft]:
     drugs = _in_sections(units, ("discharge_medications",)) or _in_sections(units, ("medications",))
     parts = (("Why you were seen", why, 2), ("Your medicines", drugs, 10), ("What to do", doing, 6))
     explained: set[str] = set()
+    if not (why or drugs or advice):
+        yield from (replace(d, text=with_plain_words(d.text, explained)) for d in _brief(material))
     for heading, places, most in (*parts, ("When to come back or call", coming, 4)):
         for place in _best(material, scores, places, most):
             quote = _draft(material, place, float(scores[place]), heading)

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from clinical.documents.summaries import Draft
 from clinical.tasks.language import foreign
 
-__all__ = ["remarks"]
+__all__ = ["remarks", "speaks_to_model"]
 
 SAMPLE = 20_000
 LEAST_WORDS = 30
@@ -30,6 +30,7 @@ _ENGLISH = frozenset(_ENGLISH_WORDS.split())
 _WORD = re.compile(r"[^\W\d_]+")
 _ORDERS = re.compile(
     r"\b(?:ignore|disregard|forget)\b[^.\n]{0,40}\b(?:instructions?|prompts?|above|previous|rules)\b|"
+    r"\b(?:output|answer|respond|reply) (?:only )?with\b|\boutput only\b|"
     r"\byou are (?:now )?an? (?:ai|assistant|language model)\b|\b(?:as|to) (?:the|an) (?:ai|language model)\b",
     re.IGNORECASE,
 )
@@ -39,12 +40,19 @@ def remarks(text: str, drafts: Sequence[Draft]) -> tuple[str, ...]:
     """Return the remarks on a text and what was made of it; none for an ordinary note."""
     found = []
     if not drafts:
-        found.append("there is nothing to summarize in this style: no sentence was found")
+        found.append("nothing of it can be summarized in this style; try --style brief or sections")
     if language := _foreign(text[:SAMPLE]):
         found.append(f"this looks like {language}; the models know English only, so read the document itself")
-    if _ORDERS.search(text):
-        found.append("the document speaks to a language model; its words are treated as text, as all others")
+    if speaks_to_model(text):
+        found.append(
+            "the document speaks to a language model; what it orders is treated as text and not followed"
+        )
     return tuple(found)
+
+
+def speaks_to_model(text: str) -> bool:
+    """Return whether the text gives orders to a language model. It is text like any other, but nobody's history."""
+    return _ORDERS.search(text) is not None
 
 
 def _foreign(text: str) -> str | None:

@@ -30,6 +30,8 @@ from numpy.typing import NDArray
 from clinical.documents.annotations import AssertionStatus, Entity
 from clinical.documents.note import Note
 from clinical.models.salience_heads import head
+from clinical.tasks.remarks import speaks_to_model
+from clinical.tasks.results import find_abnormal
 from clinical.tasks.terms import content
 from clinical.tasks.units import Unit, find_units
 
@@ -89,7 +91,9 @@ class Material:
     @classmethod
     def of(cls, note: Note, entities: Sequence[Entity], embedder: Embeds) -> Material:
         """Return the material of a note; of a very long one only the units that the rules find best."""
-        units = find_units(note.text)
+        found = find_units(note.text)
+        # Orders to a model are no part of a patient's history.
+        units = [unit for unit in found if not speaks_to_model(unit.text)] or found
         inside = entities_of(units, entities)
         is_dialogue = bool(units) and units[0].speaker is not None
         if len(units) > MOST_EMBEDDED:
@@ -373,6 +377,8 @@ def _rules_of_words(unit: Unit, inside: Sequence[Entity]) -> float:
     score = 0.15 * min(statuses["present"] + statuses["possible"], 3)
     score += 0.1 * min(sum(e.label in ("Procedure", "Medication") for e in inside), 2)
     score += 0.3 * (_AGE_AND_SEX.search(unit.text) is not None)
+    abnormal = find_abnormal(unit.text) if any(map(str.isdigit, unit.text)) else []
+    score += 0.15 * min(len(abnormal), 2) + 1.0 * any(result.is_critical for result in abnormal)
     if statuses["negated"] and not statuses["present"]:
         score -= 0.3
     if unit.n_words < 3 and not inside:

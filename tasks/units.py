@@ -26,6 +26,9 @@ Speaker = Literal["clinician", "patient", "other"]
 SHORT_ANSWER = 8
 """An answer of at most so many words is joined to its question."""
 
+MOST_CHARACTERS = 500
+"""A longer sentence of a note is a list that has lost its full stops."""
+
 LEAST_SHARE = 0.7
 """A text is a dialogue when this share of its lines begins with a speaker."""
 
@@ -162,9 +165,22 @@ def _written(text: str, sections: Sequence[Section]) -> Iterator[Unit]:
         if section is not None and section.title and start < section.body_start:
             start = section.body_start
         mark = _LIST_MARK.match(text, start, end)
-        span = _trimmed(text, mark.end() if mark else start, end)
-        if span is not None and _says_something(text[slice(*span)], section):
-            yield _unit(text, (span,), section.name if section else None)
+        for piece in _pieces(text, mark.end() if mark else start, end):
+            span = _trimmed(text, *piece)
+            if span is not None and _says_something(text[slice(*span)], section):
+                yield _unit(text, (span,), section.name if section else None)
+
+
+def _pieces(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
+    """Yield a sentence as it is, and one that has lost its full stops in pieces that can be read."""
+    while end - start > MOST_CHARACTERS:
+        window = text[start : start + MOST_CHARACTERS]
+        cut = max(window.rfind(mark) for mark in ("; ", ", ", "\n", " - "))
+        cut = cut + 1 if cut > 0 else window.rfind(" ") if " " in window else MOST_CHARACTERS
+        cut = max(cut, 1)
+        yield start, start + cut
+        start += cut
+    yield start, end
 
 
 def _says_something(words: str, section: Section | None) -> bool:
