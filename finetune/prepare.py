@@ -17,9 +17,10 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from clinical.corpora.catalog import find
 from clinical.corpora.records import GoldDocument, read, read_records
@@ -42,10 +43,14 @@ from clinical.finetune.silver import (
 from clinical.finetune.synthetic_notes import fillers, synthetic
 from clinical.finetune.tokenizer import CONTROL_TOKENS, train_tokenizer
 from clinical.models.chat import detect
+from clinical.models.minilm import HIDDEN_SIZE
 from clinical.models.pieces import split_pieces
 from clinical.models.text_tokens import TextTokens
 from clinical.prompts.inline_tags import close_tag, open_tag
 from clinical.prompts.labels import clinical_labels
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
 
 GOLD = (
     "bc5cdr:train",
@@ -371,6 +376,7 @@ def run(silver: Path, out: Path, tokenizer_folder: Path | None, vocab: int, seed
     packed = packer.pack(control, label_sets(packer.layer_words))
     packed.add_held_out(tokens, held_out_texts())
     packed.add_task_rows(suite_rows.rows(Writer(tokenizer, chat), seed))
+    packed.arrays["meanings"] = meanings(tokenizer)
     packed.save(out / "data.safetensors")
     stream = packed.text_stream()
     characters = sum(len(one.text) for one in marked if not one.twin)
@@ -389,6 +395,18 @@ def run(silver: Path, out: Path, tokenizer_folder: Path | None, vocab: int, seed
     }
     write_history([record], out)
     return packed
+
+
+def meanings(tokenizer: PreTrainedTokenizerFast) -> NDArray[np.float16]:
+    """Return MiniLM's vector of each token by itself, zeros where the token is no piece of a word."""
+    from clinical.models.embedder import Embedder
+
+    words = [str(tokenizer.decode([number])).strip() for number in range(len(tokenizer))]
+    special = set(tokenizer.get_added_vocab().values())
+    known = [number for number, word in enumerate(words) if word.isalpha() and number not in special]
+    vectors = np.zeros((len(words), HIDDEN_SIZE), np.float16)
+    vectors[known] = Embedder().embed([words[number] for number in known])
+    return vectors
 
 
 def _sources(silver: Path) -> list[str]:

@@ -20,11 +20,12 @@ numpy, safetensors and a checkout of this project and no more, it is trained in 
     clinical finetune mini-suite --base build/clinical-mini --out build/suite     # an adapter, if a task wants more
 
 Minutes on one H200-class GPU, from the arithmetic (six operations for each parameter and token, at an eighth of 790
-TFLOP/s, plus two minutes to start and compile; not measured yet): 8x320, 300 million tokens: 6; 10x384, 300 million: 8;
-12x448, 400 million: 14. At the end of each call stand the bits per byte of held-out text and an F1 on held-out
-mentions; choices (dropout, rates, shares of the layers) are made by them, in trials of 60 million tokens, about three
-minutes each. The text is 6.5 million tokens at a vocabulary of 8,192: a run of 300 million reads it some 20 times, and
-each gold passage of BC5CDR about 25 times, hence the dropout and the weight decay.
+TFLOP/s, plus two minutes to start and compile; not measured yet): 8x320, 300 million tokens: 6; 10x384, 300 million:
+8; 12x448, 400 million: 14. At the end of each call stand the bits per byte of held-out text and an F1 on held-out
+mentions. Choices (dropout, rates, weight decay, shares of the layers; `meanings=1`, embeddings that begin with
+MiniLM's) are made by them, in trials of 60 million tokens, about three minutes each. The text is 6.7 million tokens at
+a vocabulary of 8,192: a run of 300 million reads it some 20 times, and each gold passage of BC5CDR about 25 times,
+hence the dropout and the weight decay.
 
 Without a subcommand it is the small all-in-one run on a CPU that clinical-tiny began with:
 

@@ -42,6 +42,7 @@ class Plan:
     """One run. `text_until` is the share of it that reads mostly text; the rest is mostly exercises.
 
     `copy_weight` is the weight of the plain loss on the answers of `ner`, which is taken on `copy_share` of the rows.
+    With `meanings` the embeddings begin with those of MiniLM.
     """
 
     tokens: int = 400_000_000
@@ -61,6 +62,7 @@ class Plan:
     copy_share: float = 0.5
     average: float = 0.999
     dropout: float = 0.0
+    meanings: bool = False
     seed: int = 0
     layers: dict[str, float] = field(default_factory=lambda: dict(Mixture().layers))
 
@@ -98,6 +100,8 @@ class Trainer:
         self.plan, self.size, self.packed, self.device = plan, size, packed, device
         self.step = 0
         self.network = Network(size, plan.seed, plan.dropout).to(device)
+        if plan.meanings:
+            take_meanings(self.network, torch.from_numpy(packed.arrays["meanings"]))
         self._forward = torch.compile(self.network, dynamic=True) if compiled else self.network
         self._autocast = (lambda: torch.autocast(device, torch.bfloat16)) if bfloat16 else nullcontext
         self._optimizers = self._made_optimizers()
@@ -269,6 +273,21 @@ class Trainer:
     def _put(self, weights: Sequence[torch.Tensor]) -> None:
         for parameter, weight in zip(self.network.parameters(), weights, strict=True):
             parameter.copy_(weight)
+
+
+@torch.no_grad()
+def take_meanings(network: Network, vectors: torch.Tensor) -> None:
+    """Put the principal components of the vectors in the place of the embeddings, as large as those are.
+
+    Tokens without a vector, and dimensions beyond the vectors', keep what they have.
+    """
+    embedding = network.embedding
+    vectors = vectors.float().to(embedding.device)
+    known = vectors.abs().sum(1) > 0
+    centred = vectors[known] - vectors[known].mean(0)
+    _, _, directions = torch.linalg.svd(centred, full_matrices=False)
+    parts = centred @ directions[: embedding.shape[1]].T
+    embedding[known, : parts.shape[1]] = parts * (embedding.std() / parts.std())
 
 
 def mentions(batch: Batch, chosen: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -288,6 +288,29 @@ def test_what_is_held_out_is_not_trained_on(tokens: TextTokens) -> None:
         assert not kept & set(batch.ids.flatten().tolist())
 
 
+def test_embeddings_can_begin_with_meanings() -> None:
+    import torch
+
+    from clinical.finetune.network import SIZES, Network
+    from clinical.finetune.small_training import take_meanings
+
+    network = Network(SIZES["toy"], seed=0)
+    before = network.embedding.detach().clone()
+    vectors = torch.zeros(600, 30)
+    vectors[100:200] = torch.randn(100, 30, generator=torch.Generator().manual_seed(0))
+    vectors[101] = vectors[100]
+    take_meanings(network, vectors.half())
+    after = network.embedding.detach()
+    assert torch.equal(after[:100], before[:100])
+    assert torch.equal(after[100:200, 30:], before[100:200, 30:])
+    assert torch.equal(after[100, :30], after[101, :30])
+    assert after[100:200, :30].std().item() == pytest.approx(before.std().item(), rel=0.01)
+    # Turning and shrinking leaves the distances between meanings in proportion.
+    distances = torch.cdist(vectors[100:110].half().float(), vectors[110:120].half().float())
+    proportion = torch.cdist(after[100:110, :30], after[110:120, :30]) / distances
+    assert proportion.max().item() == pytest.approx(proportion.min().item(), rel=1e-3)
+
+
 def test_rows_of_other_tasks_come_as_they_were_put_in(packed: Packed) -> None:
     assert list(packed.task_rows()) == [("ask", [5, 9, 11, 7], 2), ("search", [5, 9, 30], 1)]
     made = Exercises(packed, 24, 0, [(2.0, Mixture({"maccrobat": 1.0}, tasks=1.0))]).pool(0, 1)
@@ -376,6 +399,7 @@ def test_from_texts_to_a_release_in_pieces_or_at_once(
 
     monkeypatch.setattr(prepare, "all_texts", texts)
     monkeypatch.setattr(prepare, "held_out_texts", lambda: ["Fever and asthma."])
+    monkeypatch.setattr(prepare, "meanings", lambda tokenizer: np.zeros((len(tokenizer), 5), np.float16))
     monkeypatch.setattr(suite_rows, "rows", lambda writer, seed: [("ask", [5, 9, 11, 7], 2)])
     made = prepare.run(tmp_path, tmp_path / "data", None, 420, 0)
     assert list(made.task_rows()) == [("ask", [5, 9, 11, 7], 2)]
