@@ -22,7 +22,7 @@ from clinical.errors import ClinicalError, UsageError
 from clinical.version import __version__
 
 COMMANDS = (
-    "ner", "search", "summarize", "compare", "evaluate", "finetune", "models", "corpora", "index", "doctor",
+    "ner", "search", "ask", "summarize", "compare", "evaluate", "finetune", "models", "corpora", "index", "doctor",
     "completion",
 )  # fmt: skip
 """In the order of the help page."""
