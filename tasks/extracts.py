@@ -19,10 +19,11 @@ from clinical.documents.annotations import Entity
 from clinical.documents.note import Note
 from clinical.documents.summaries import Draft, Source
 from clinical.models.salience_heads import SHIPPED, head
-from clinical.tasks.mentions import PROBLEMS, is_problem
+from clinical.tasks.mentions import PROBLEMS, STEPS, is_problem
 from clinical.tasks.omissions import without_ruled_out
 from clinical.tasks.salience import (
     ADMINISTRATIVE,
+    AGE,
     SECTION_WEIGHTS,
     Embeds,
     Floats,
@@ -170,6 +171,8 @@ def _problem_list(material: Material) -> list[_Problem]:
             past = status == "historical" and entity.label == "Disease"
             if not is_problem(entity) or not (status in ACTIVE or past) or unit.section in _NO_PROBLEMS_IN:
                 continue
+            if entity.label == "Symptom" and unit.section in STEPS:
+                continue
             name = entity.expansion or entity.text
             stems = content(name)
             if stems:
@@ -209,7 +212,6 @@ _PLAN_SECTIONS = (
     "discharge_instructions",
 )
 _REASON_SECTIONS = ("chief_complaint", "reason_for_visit", "reason_for_consultation", "indication")
-_AGE = re.compile(r"\b\d{1,3}[- ]?(?:year|month|week|day|yo|y/o|y\.o|yr)", re.IGNORECASE)
 
 
 def _handoff(material: Material) -> Iterator[Draft]:
@@ -219,7 +221,7 @@ def _handoff(material: Material) -> Iterator[Draft]:
     who = [
         place
         for place, unit in enumerate(units)
-        if _AGE.search(unit.text) and unit.section != "family_history"
+        if AGE.search(unit.text) and unit.section != "family_history"
     ]
     reason = _in_sections(units, _REASON_SECTIONS)
     used: set[int] = set()

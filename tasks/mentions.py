@@ -17,11 +17,14 @@ from clinical.tasks.results import is_test_name
 from clinical.tasks.terms import content
 from clinical.tasks.units import Unit
 
-__all__ = ["PROBLEMS", "is_drug", "is_problem", "whole_mentions"]
+__all__ = ["PROBLEMS", "STEPS", "is_drug", "is_problem", "whole_mentions"]
 
 PROBLEMS = frozenset({"Disease", "Symptom"})
 
 _JOINED = frozenset({"Disease", "Symptom", "Anatomy"})
+
+STEPS = frozenset(("procedure_description", "anesthesia", "technique", "informed_consent"))
+"""Sections that tell what was done, step by step: what is divided, packed and drained there is no symptom."""
 
 _ORDINARY_WORDS = """afebrile normal stable well clear intact soft supple tender nontender alert oriented regular
 symmetric unremarkable comfortable healthy asymptomatic contour silhouette appearance size shape findings finding

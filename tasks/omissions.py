@@ -18,7 +18,7 @@ from clinical.documents.annotations import Assertion, Entity
 from clinical.documents.note import Note
 from clinical.documents.sections import Section, find_sections, section_at
 from clinical.documents.summaries import Omission
-from clinical.tasks.mentions import is_drug, is_problem
+from clinical.tasks.mentions import STEPS, is_drug, is_problem
 from clinical.tasks.results import find_abnormal
 from clinical.tasks.terms import content, words
 from clinical.tasks.units import find_units
@@ -153,6 +153,8 @@ def _label(entity: Entity) -> str | None:
     """What the entity counts as; `None` for what is not there, not the patient's, or of no weight."""
     status = entity.assertion.status if entity.assertion else "present"
     if entity.section in ("family_history", "allergies"):
+        return None
+    if entity.label == "Symptom" and entity.section in STEPS:
         return None
     if is_problem(entity) and status in REPORTED:
         return entity.label

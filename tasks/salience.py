@@ -354,7 +354,12 @@ _ADMINISTRATIVE = re.compile(
     r"sex|date|age|admitted|discharged|service|attending|account|room)\b[^.]{0,40}:",
     re.IGNORECASE,
 )
-_AGE_AND_SEX = re.compile(r"\b\d{1,3}[- ]?(?:year|month|week|day|yo|y/o|y\.o)", re.IGNORECASE)
+_ROUTINE = re.compile(
+    r"informed consent|operative consent|risks and benefits|prepped and draped|\bsupine\b|(?:brought|taken) to the",
+    re.IGNORECASE,
+)
+AGE = re.compile(r"\b\d{1,3}[- ]?(?:(?:year|month|week|day)s?[- ]?old|y/?o\b|y\.\s?o)", re.IGNORECASE)
+"""How old somebody is; who it is about stands beside it."""
 
 
 def _rules(units: Sequence[Unit], entities: Sequence[Sequence[Entity]]) -> Floats:
@@ -376,7 +381,7 @@ def _rules_of_words(unit: Unit, inside: Sequence[Entity]) -> float:
     )
     score = 0.15 * min(statuses["present"] + statuses["possible"], 3)
     score += 0.1 * min(sum(e.label in ("Procedure", "Medication") for e in inside), 2)
-    score += 0.3 * (_AGE_AND_SEX.search(unit.text) is not None)
+    score += 0.3 * (AGE.search(unit.text) is not None)
     abnormal = find_abnormal(unit.text) if any(map(str.isdigit, unit.text)) else []
     score += 0.15 * min(len(abnormal), 2) + 1.0 * any(result.is_critical for result in abnormal)
     if statuses["negated"] and not statuses["present"]:
@@ -385,4 +390,5 @@ def _rules_of_words(unit: Unit, inside: Sequence[Entity]) -> float:
         score -= 0.5
     if unit.n_words > 45:
         score -= 0.4
+    score -= 0.8 * (_ROUTINE.search(unit.text) is not None)
     return score - 2.0 * (_ADMINISTRATIVE.search(unit.text) is not None)

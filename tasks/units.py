@@ -29,6 +29,8 @@ SHORT_ANSWER = 8
 MOST_CHARACTERS = 500
 """A longer sentence of a note is a list that has lost its full stops."""
 
+MOST_HEADING_WORDS = 5
+
 LEAST_SHARE = 0.7
 """A text is a dialogue when this share of its lines begins with a speaker."""
 
@@ -64,6 +66,7 @@ _NO = re.compile(
 _YES = re.compile(
     r"\W*(?:(?:um|uh|oh|well),?\s+)*(?:yes|yeah|yep|yup|i do|i have|sure|correct|right|it is|mm-?hm+)\b", re.I
 )
+_ITEM_INSIDE = re.compile(r"[,.]\s*\d{1,2}\.\s+(?=[A-Z])")
 _EDGES = " \t\r\n\f\v\xa0,;"
 
 
@@ -173,6 +176,14 @@ def _written(text: str, sections: Sequence[Section]) -> Iterator[Unit]:
 
 def _pieces(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
     """Yield a sentence as it is, and one that has lost its full stops in pieces that can be read."""
+    items = [found.end() for found in _ITEM_INSIDE.finditer(text, start, end)]
+    for opening in items:
+        # What stands before the first number is a heading that has lost its colon: "OPERATION,1. Insertion of …".
+        mark = _ITEM_INSIDE.search(text, start, opening)
+        head = text[start : mark.start()] if mark else ""
+        if not (head.isupper() and len(head.split()) <= MOST_HEADING_WORDS):
+            yield start, mark.start() if mark else start
+        start = opening
     while end - start > MOST_CHARACTERS:
         window = text[start : start + MOST_CHARACTERS]
         cut = max(window.rfind(mark) for mark in ("; ", ", ", "\n", " - "))
