@@ -37,7 +37,7 @@ from clinical.tasks.likelihood import facts, lines_of
 
 @dataclass(frozen=True)
 class Recipe:
-    """What a run is made of. `articles` are foci of MedQuAD, `strangers` the share of its questions that is asked amiss."""
+    """What a run is made of. `articles` are foci of MedQuAD, `strangers` the share of its questions asked amiss."""
 
     articles: int = 350
     strangers: float = 0.15

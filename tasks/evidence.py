@@ -17,8 +17,10 @@ from clinical.documents.reading import read
 from clinical.documents.sections import find_sections
 from clinical.documents.sentences import split_sentences
 from clinical.index.hits import Hit
+from clinical.index.terms import count_stems, stems_of
+from clinical.tasks.query import read_query
 
-__all__ = ["Stretch", "Told", "gather", "sections_of", "stretch_of"]
+__all__ = ["Stretch", "Told", "gather", "known_share", "sections_of", "stretch_of"]
 
 AROUND = 3
 """How many sentences are read before and after a hit."""
@@ -72,6 +74,23 @@ def gather(hits: Sequence[Hit], most: int = MOST) -> list[Stretch]:
 def stretch_of(note: Note, spans: Sequence[tuple[int, int]] | None = None) -> Stretch:
     """Return a whole note as one stretch; `spans` are its sentences where they are known."""
     return Stretch(note, note.path or note.id, tuple(_told(note, spans)))
+
+
+def known_share(question: str, stretch: Stretch) -> float:
+    """Return how much of what the question is about the stretch mentions, by these or other names, from 0 to 1.
+
+    What a question about a disease asks for is often told of another one; only the name tells them apart.
+    """
+    asked = read_query(question)
+    text = "\n".join([stretch.note.title or "", *(told.text for told in stretch.told)])
+    stems = {stem for stem, _, _ in count_stems([text])}
+    lower = text.lower()
+    known = {word.stem for word in asked.words if word.stem in stems}
+    for name in asked.names:
+        if any(other.lower() in lower for other in name.others):
+            known |= {stem for found in stems_of(name.text.split()) for stem in found}
+    total = sum(word.weight for word in asked.words)
+    return sum(word.weight for word in asked.words if word.stem in known) / total if total else 1.0
 
 
 def _notes(path: str, ids: set[str]) -> dict[str, Note]:

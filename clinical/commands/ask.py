@@ -54,6 +54,7 @@ def _systems() -> Sequence[str]:
 @click.option("--study", is_flag=True, help="With --yes-no: the documents are abstracts of studies.")
 @click.option("--mode", metavar="M", type=Name("mode", _modes), default="hybrid", show_default=True,
               help="How notes are searched: lexical, dense, or hybrid (both).")  # fmt: skip
+@click.option("--no-expand", is_flag=True, help="Do not look for other names of what is asked for.")
 @click.option("--section", metavar="S", help="Only what stands in this section, as medications.")
 @click.option("--path", "only", metavar="GLOB", help="Only files or ids like this, as cardiology/*.")
 @click.option("--since", metavar="DATE", help="Only notes of this day, month or year (2024-05) or later.")
@@ -75,6 +76,7 @@ def ask(
     yes_no: bool,
     study: bool,
     mode: Mode,
+    no_expand: bool,
     section: str | None,
     only: str | None,
     since: str | None,
@@ -112,7 +114,15 @@ def ask(
     filter = Filter(path=only, since=since, until=until)
     with update_progress(quiet) as done:
         asked = answer_question(
-            question, paths, embedder, answerer, mode=mode, section=section, filter=filter, done=done
+            question,
+            paths,
+            embedder,
+            answerer,
+            mode=mode,
+            section=section,
+            filter=filter,
+            expand=not no_expand,
+            done=done,
         )
     show_changes(asked.changes, asked.remarks, quiet)
     for line in _remarks(asked.answer):

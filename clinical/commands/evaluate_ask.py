@@ -225,7 +225,7 @@ def _answerer(name: str, embedder: Embedder, most: int) -> tuple[str, Answerer]:
     if floor:
         scorers: dict[str, Scorer] = {"first": First(), "bm25": Words(), "cosine": Nearest(embedder)}
         return name, LightAnswerer(
-            scorers[floor[1]], int(floor[2]), threshold=0.0, beside_the_best=0.0, system=floor[1]
+            scorers[floor[1]], int(floor[2]), threshold=0.0, certain=0.0, unknown=0.0, system=floor[1]
         )
     system, _, model = name.partition(":")
     if system == "light":
