@@ -21,7 +21,7 @@ from clinical.documents.note import Note
 from clinical.index import products
 from clinical.index import store as storing
 from clinical.index.passages import Passage
-from clinical.index.store import FileState, IndexedDocument, Store, erase
+from clinical.index.store import FileState, IndexedDocument, Store, erase, lock
 from clinical.index.terms import stems_of
 from clinical.index.words import TOKENIZER
 
@@ -150,10 +150,16 @@ def test_a_copy_that_cannot_be_used_is_made_again(tmp_path: Path) -> None:
         whole = copy.read_bytes()
     for broken in (b"", b"nonsense" * 99, whole[: len(whole) // 2], whole.replace(b'"starts"', b'"stories"')):
         copy.write_bytes(broken)
+        with Store.open(path, ["a"], "words") as index, lock(path, ["a"]):
+            check(index)
+        assert copy.read_bytes() == broken, "another writes; it may be erasing"
         with Store.open(path, ["a"], "words") as index:
             check(index)
-            index.refresh()
         assert copy.read_bytes() == whole
+    copy.unlink()
+    with Store.open(path, ["a"], "words") as index, index.writing():
+        index.refresh()
+    assert copy.read_bytes() == whole
     # Bits that fell over are not seen by a search, but by `clinical index verify`.
     copy.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
     with Store.open(path, ["a"], "words") as index:

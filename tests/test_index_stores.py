@@ -22,7 +22,8 @@ from clinical.errors import ClinicalError, UsageError
 from clinical.index import lance_store
 from clinical.index.backend import Busy, Index
 from clinical.index.filters import Filter
-from clinical.index.lance_store import LanceStore, connect, table_names
+from clinical.index.lance_places import connect, table_names
+from clinical.index.lance_store import LanceStore
 from clinical.index.location import VARIABLE, index_folder
 from clinical.index.opening import Kind, all_places, open_index, place_of
 from clinical.index.ranking import MODES, Mode, rank

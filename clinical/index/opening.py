@@ -57,7 +57,7 @@ class Place:
         if self.kind == "sqlite":
             sqlite.erase(self.file)
         else:
-            from clinical.index.lance_store import erase
+            from clinical.index.lance_places import erase
 
             erase(self.uri, self.name)
 
@@ -103,7 +103,7 @@ def all_places() -> list[Place]:
     """Return the places of all indexes there are."""
     remote = remote_location()
     if remote:
-        from clinical.index.lance_store import indexes_in
+        from clinical.index.lance_places import indexes_in
 
         return [Place(remote, name, "lance") for name in indexes_in(remote)]
     folder = index_folder()

@@ -21,7 +21,7 @@ import os
 import sqlite3
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -261,19 +261,22 @@ class Store:
 
     def refresh(self, share: float = MUCH) -> None:
         """Make the mapped copy anew when more than this share of it is out of step; only for the writer."""
-        from clinical.index.segment import save
-
         with self._reading():
             size = self._count("passages")
             if size < COPY_FROM or self._out_of_step(size) <= share * size:
                 return
             segment, about = self._segment(0), self._identity()
+        self._save(segment, about)
+        self._ranked = None
+
+    def _save(self, segment: Segment, about: Mapping[str, str]) -> None:
+        from clinical.index.segment import save
+
         try:
             save(segment, self._copy, about)
         except OSError as error:
             # Nothing is lost: a search reads the database instead.
             _log.warning("searches will be slow: %s cannot be written (%s)", self._copy, error.strerror)
-        self._ranked = None
 
     def _out_of_step(self, size: int) -> int:
         """Return how many passages came or went since the copy was made."""
@@ -318,7 +321,12 @@ class Store:
         loaded = load(self._copy, {**about, "generation": None})
         # A copy may be of a later moment than what this process reads.
         if loaded is None or int(loaded[1]["generation"]) > int(about["generation"]):
-            return [Part(self._segment(0))]
+            segment = self._segment(0)
+            if loaded is None and len(segment) >= COPY_FROM:
+                # A kill came before the copy, or somebody has deleted it. What cannot be written need not be.
+                with suppress(ClinicalError), self.writing():
+                    self._save(segment, about)
+            return [Part(segment)]
         copy, said = loaded
         if said["generation"] == about["generation"]:
             return [Part(copy)]
