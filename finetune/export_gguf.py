@@ -34,6 +34,8 @@ ARCHITECTURES = ("mistral", "llama")
 CHECKED_MEGABYTES = 4000
 """A folder up to this size is loaded to compare answers; twice that must fit into memory."""
 
+HARD_TEXT = " Hb 10.9 g/dL -- (was 12.3)\n\n  1. Asthma;  2) COPD\t\tµg é 日本 😀 don't ... *** _x_ 1,234.5 "
+
 NAMES = {
     "model.embed_tokens.weight": "token_embd.weight",
     "model.norm.weight": "output_norm.weight",
@@ -237,7 +239,11 @@ def _tokenizer(writer: Any, folder: Path, size: int) -> None:
     by_id |= {entry["id"]: token for token, entry in added.items()}
     # A vocabulary that is smaller than the embedding matrix has rows that no text leads to.
     tokens = [by_id.get(number, f"[PAD{number}]") for number in range(size)]
-    types = [_type(token, number in by_id, added, model) for number, token in enumerate(tokens)]
+    tokenizer = load_tokenizer(folder)
+    types = [
+        _type(token, number in by_id, added, model, tokenizer.unk_token)
+        for number, token in enumerate(tokens)
+    ]
     merges = [merge if isinstance(merge, str) else " ".join(merge) for merge in model["merges"]]
     spelled_bytes = bool(model.get("byte_fallback"))
     if spelled_bytes:
@@ -253,7 +259,6 @@ def _tokenizer(writer: Any, folder: Path, size: int) -> None:
         writer.add_token_merges(merges)
     writer.add_token_list(tokens)
     writer.add_token_types(types)
-    tokenizer = load_tokenizer(folder)
     for write, number in (
         (writer.add_bos_token_id, tokenizer.bos_token_id),
         (writer.add_eos_token_id, tokenizer.eos_token_id),
@@ -268,13 +273,15 @@ def _tokenizer(writer: Any, folder: Path, size: int) -> None:
         writer.add_chat_template(tokenizer.chat_template)
 
 
-def _type(token: str, known: bool, added: Mapping[str, Any], model: Mapping[str, Any]) -> int:
+def _type(
+    token: str, known: bool, added: Mapping[str, Any], model: Mapping[str, Any], unknown: str | None
+) -> int:
     import gguf
 
     kinds = gguf.TokenType
     if not known:
         return int(kinds.UNUSED)
-    if token == model.get("unk_token"):
+    if token == unknown:
         return int(kinds.UNKNOWN)
     if token in added:
         return int(kinds.CONTROL if added[token]["special"] else kinds.USER_DEFINED)
@@ -298,6 +305,20 @@ def _pieces(stored: Mapping[str, Any]) -> str:
     return "refact" if '"Digits"' in told and '"individual_digits": true' in told else "gpt-2"
 
 
+def _check_tokens(tokenizer: Any, file: Path) -> None:
+    """Raise `ClinicalError` when the tokenizer in the file gives other tokens than the folder's."""
+    from transformers import AutoTokenizer
+
+    read_back = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name, local_files_only=True)
+    for text in (*PROBES, HARD_TEXT):
+        wanted, found = (each(text, add_special_tokens=False)["input_ids"] for each in (tokenizer, read_back))
+        if wanted != found:
+            raise ClinicalError(
+                f"read back, the file cuts {text[:40]!r}… into other tokens; this tokenizer cannot be exported, and "
+                "nothing was written"
+            )
+
+
 def _compared(folder: Path, file: Path, kind: Kind) -> float | None:
     """Return how far the answers of the file are from those of the folder; raises `ClinicalError` when too far."""
     from transformers import AutoModelForCausalLM
@@ -312,6 +333,7 @@ def _compared(folder: Path, file: Path, kind: Kind) -> float | None:
         for text in PROBES
     ]
     wanted = answers(load_network(folder, four_bit=False).float().eval(), prompts)
+    _check_tokens(tokenizer, file)
     with contextlib.redirect_stderr(io.StringIO()):  # a bar of its own
         read_back = AutoModelForCausalLM.from_pretrained(
             file.parent, gguf_file=file.name, dtype=torch.float32, local_files_only=True

@@ -10,6 +10,8 @@ to some probe prompts are compared with those of base and adapter side by side; 
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import shutil
 import tempfile
@@ -166,7 +168,8 @@ def _ids(tokenizer: Any, text: str) -> list[int]:
 def _write(network: Any, kind: Any, base: Path, made: Path) -> None:
     network = network.to(kind)
     network.config.dtype = kind
-    network.save_pretrained(made)
+    with contextlib.redirect_stderr(io.StringIO()):  # a bar of its own
+        network.save_pretrained(made)
     for path in made.glob("*.safetensors"):
         path.chmod(0o644)  # safetensors writes files that only their owner can read
     for name in TOKENIZER_FILES:

@@ -104,34 +104,57 @@ def test_the_shipped_model_with_its_tokenizer_and_template(tmp_path: Path) -> No
     assert {"<s>", "</s>", "[INST]", "[/INST]"} <= set(control)
 
 
-def test_sentencepiece_like_tokenizers_keep_their_order_of_merges(model: Path, tmp_path: Path) -> None:
-    folder = Path(shutil.copytree(model, tmp_path / "spm"))
-    size = json.loads((folder / "config.json").read_text())["vocab_size"]
-    pieces = ["<unk>", "<s>", "</s>", "<0x41>", "▁", "a", "b", "ab", "▁ab"]
-    stored = {
-        "version": "1.0",
-        "added_tokens": [
-            {"id": n, "content": t, "special": True} | dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
-            for n, t in enumerate(pieces[:3])
-        ],
-        "normalizer": {"type": "Sequence", "normalizers": [{"type": "Prepend", "prepend": "▁"}]},
-        "pre_tokenizer": None, "post_processor": None, "decoder": None, "truncation": None, "padding": None,
-        "model": {
-            "type": "BPE", "dropout": None, "unk_token": "<unk>",
-            "continuing_subword_prefix": None, "end_of_word_suffix": None, "fuse_unk": True, "byte_fallback": True, "ignore_merges": False,
-            "vocab": {piece: number for number, piece in enumerate(pieces)}, "merges": [["a", "b"], ["▁", "ab"]],
-        },
-    }  # fmt: skip
-    (folder / "tokenizer.json").write_text(json.dumps(stored))
-    export(str(folder), tmp_path / "a.gguf", "f16")
+@pytest.fixture(scope="module")
+def sentencepiece(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny model with the tokenizer of Mistral-7B-Instruct-v0.3."""
+    import mistral_common
+    import torch
+    from transformers import LlamaTokenizer, MistralConfig, MistralForCausalLM
+
+    folder = tmp_path_factory.mktemp("v3")
+    data = Path(mistral_common.__file__).parent / "data"
+    shutil.copy(data / "mistral_instruct_tokenizer_240323.model.v3", folder / "tokenizer.model")
+    LlamaTokenizer.from_pretrained(folder).save_pretrained(folder)
+    (folder / "tokenizer.model").unlink()
+    torch.manual_seed(0)
+    config = MistralConfig(
+        vocab_size=32768, hidden_size=32, intermediate_size=64, num_hidden_layers=1, num_attention_heads=2,
+        num_key_value_heads=1, sliding_window=4096,
+    )  # fmt: skip
+    MistralForCausalLM(config).save_pretrained(folder)
+    return folder
+
+
+def test_the_tokenizer_of_mistral_travels_along(sentencepiece: Path, tmp_path: Path) -> None:
+    made = export(str(sentencepiece), tmp_path / "a.gguf", "f16")  # compares tokens too
+    assert made.sliding_window == 4096
     told = values(tmp_path / "a.gguf")
-    assert told["tokenizer.ggml.model"] == "llama"
-    scores = dict(zip(told["tokenizer.ggml.tokens"], told["tokenizer.ggml.scores"], strict=True))
-    assert (scores["ab"], scores["▁ab"], scores["a"]) == (0.0, -1.0, -2.0)
-    kinds = told["tokenizer.ggml.token_type"]
-    assert kinds[:5] == [2, 3, 3, 6, 1]
-    assert kinds[len(pieces) :] == [5] * (size - len(pieces))
-    assert told["tokenizer.ggml.add_space_prefix"] is True
+    tokens, kinds = told["tokenizer.ggml.tokens"], told["tokenizer.ggml.token_type"]
+    assert (told["tokenizer.ggml.model"], told["tokenizer.ggml.add_space_prefix"]) == ("llama", True)
+    assert [kinds[tokens.index(token)] for token in ("<unk>", "<s>", "[INST]", "<0x0A>", "▁the")] == [
+        2,
+        3,
+        3,
+        6,
+        1,
+    ]
+    scores = dict(zip(tokens, told["tokenizer.ggml.scores"], strict=True))
+    assert scores["▁t"] > scores["▁the"] > scores["▁patient"] > scores["a"]
+
+
+def test_a_tokenizer_that_comes_out_otherwise_is_not_kept(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = Path(shutil.copytree(model, tmp_path / "other"))
+    stored = json.loads((folder / "tokenizer.json").read_text())
+    stored["model"]["merges"] = stored["model"]["merges"][:1]
+    real = export_gguf.load_tokenizer(folder)
+    (folder / "tokenizer.json").write_text(json.dumps(stored))
+    monkeypatch.setattr(export_gguf, "load_tokenizer", lambda where: real)
+    result = invoke(folder, "-o", tmp_path / "a.gguf")
+    assert result.exit_code == 1
+    assert "into other tokens; this tokenizer cannot be exported" in result.stderr
+    assert not (tmp_path / "a.gguf").exists()
 
 
 def test_the_command_writes_a_modelfile_and_tells_how_to_serve(model: Path, tmp_path: Path) -> None:
