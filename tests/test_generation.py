@@ -168,6 +168,7 @@ def test_a_stop_string_is_seen_across_tokens(model: LocalMistral, monkeypatch: p
 def test_a_prompt_longer_than_the_window_is_one_clear_line(tmp_path: Path) -> None:
     model = random_model("own", tmp_path)
     assert model.window == 512
+    assert random_model("own", tmp_path, sliding_window=128).window == 128
     assert model.count_tokens("No fever.") >= 3
     with pytest.raises(ClinicalError, match=r"^random reads 512 tokens at a time, and this prompt has \d+ "):
         model.complete([ask("fever " * 600, max_new_tokens=100)])

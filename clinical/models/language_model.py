@@ -14,7 +14,8 @@ it while it decodes; a server is handed it as a grammar (`to_lark`), and what it
             best = sorted(completion.candidates, key=lambda choice: -(choice.probability or 0.0))
 
     Request(messages, OneOf(("yes", "no", "maybe")))
-        `completion.text` is one of them; `completion.options` maps each to its probability.
+        `completion.text` is one of them; `completion.options` maps each to its probability. A server that was
+        not held may have given none of them: then the text is empty, and a server may not tell probabilities.
 
     Request(messages, max_new_tokens=200, stop=("\\n\\n",))
         Free text. `completion.finish` says why it ended: `stop` (by itself, or at a stop string), `length`

@@ -107,8 +107,13 @@ class LocalMistral:
 
     @property
     def window(self) -> int:
-        """How many tokens a prompt and its answer may have together."""
-        return int(self.model.config.max_position_embeddings)
+        """How many tokens a prompt and its answer may have together.
+
+        No more than the attention sees at once: what has slid out of its window would not be read.
+        """
+        config = self.model.config
+        positions = int(config.max_position_embeddings)
+        return min(positions, getattr(config, "sliding_window", None) or positions)
 
     def count_tokens(self, text: str) -> int:
         """Return how many tokens a text has as part of a document."""
