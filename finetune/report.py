@@ -140,13 +140,13 @@ def _page(folder: Path, records: Sequence[dict[str, Any]], drawing: str) -> str:
     recipe = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
     steps = [record for record in records if "loss" in record]
     scored = [record for record in records if "score" in record]
+    base = Path(str(recipe.get("base"))).name
     settings = [(key, value) for key, value in flat(recipe) if value not in ("", None, {}, [])]
     decisions = recipe.get("train", {}).get("loss") == "decisions"
     state = f"kept: the adapter of step {card['dev_step']}" if card else "not finished"
     body = [
         f"<h1>{html.escape(str(recipe.get('name', '')))}</h1>",
-        f'<p class="soft">{html.escape(Path(str(recipe.get("base"))).name)} · {html.escape(str(run.get("date", "")))} · '
-        f"{html.escape(state)}</p>",
+        f'<p class="soft">{html.escape(" · ".join((base, str(run.get("date", "")), state)))}</p>',
         _section("", f'<div class="figures">{_figures(run, card, steps, scored)}</div>'),
         _section(
             "Loss of the decisions, and of all answer tokens held out" if decisions else "Loss", drawing

@@ -67,12 +67,8 @@ class RunFolder:
             self._same(recipe, yaml.safe_load(config.read_text(encoding="utf-8")))
             return
         if config.is_file():
-            hint = (
-                "it is done; give another --out"
-                if self.is_done
-                else "go on with it by --resume, or give another --out"
-            )
-            raise UsageError(f"{self.path} holds a run already: {hint}")
+            hint = "which is done" if self.is_done else "go on with it by --resume"
+            raise UsageError(f"{self.path} holds a run already, {hint}; or give another --out")
         if self.path.is_dir() and any(self.path.iterdir()):
             raise UsageError(f"{self.path} is not empty; give another --out")
         self.path.mkdir(parents=True, exist_ok=True)
