@@ -322,6 +322,15 @@ def test_answers_are_read_as_sentences_under_headings(
     assert read(answer, style) == sentences
 
 
+@given(
+    st.text(max_size=200) | st.text("aB:.-*#1\n ", max_size=120), st.sampled_from(list(STYLES)), st.booleans()
+)
+def test_any_answer_can_be_read(answer: str, style: str, cut: bool) -> None:
+    found = read(answer, style, cut=cut)
+    assert all(sentence.text.strip() and sentence.heading != "" for sentence in found)
+    assert len({sentence.text.lower() for sentence in found}) == len(found)
+
+
 def test_the_last_sentence_of_an_answer_that_was_cut_is_left_out() -> None:
     assert read("He has pain. He was giv", "brief", cut=True) == [Written("He has pain.")]
     assert read("He has pain. He was given", "brief") == [Written("He has pain."), Written("He was given")]

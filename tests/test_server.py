@@ -11,11 +11,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from random_models import ask
 from test_language_model import acceptor
 
@@ -509,6 +512,22 @@ def test_repeated_words_are_tied_each_at_its_place() -> None:
     answer = "No pain today. Pain again at night but no <Symptom>pain</Symptom> since"
     spans, lost = tie(answer, TaggedCopy(source, ("Symptom",)))
     assert ([(span.start, span.end) for span in spans], lost) == ([(43, 47)], 0)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.text("ab c.\n", max_size=30) | st.text(max_size=20),
+    st.lists(
+        st.sampled_from(["<A>", "</A>", "<B>", "</B>", "a", "b", " c", ".", "\n", "ab ", "<", "C"]),
+        max_size=20,
+    ),
+)
+def test_whatever_is_answered_spans_are_stretches_of_the_source(source: str, parts: list[str]) -> None:
+    spans, lost = tie("".join(parts), TaggedCopy(source, ("A", "B")))
+    assert lost >= 0
+    assert all(source[s.start : s.end].strip() == source[s.start : s.end] != "" for s in spans)
+    assert all(first.end <= second.start for first, second in pairwise(spans))
+    assert {span.grounding for span in spans} <= {"exact", "normalized", "fuzzy"}
 
 
 @pytest.mark.parametrize(
