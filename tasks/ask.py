@@ -47,15 +47,15 @@ PASSAGES = 12
 
 MOST_SENTENCES = 5
 
-THRESHOLD = 0.15
+THRESHOLD = 0.2
 """Below this likelihood that there is an answer, none is given. Chosen on the development halves of the charts and of
 MedQuAD's articles with and without the one that answers (benchmarks/ask.md)."""
 
-UNKNOWN = 6.0
+UNKNOWN = 5.0
 """How much it speaks against an answer, in log odds, when nothing of what the question is about is mentioned there."""
 
 CERTAIN = 0.82
-"""From this likelihood on a sentence belongs to the answer, whatever the others are."""
+"""From this likelihood on a sentence of the note with the likeliest one belongs to the answer too."""
 
 BESIDE_THE_BEST = 0.7
 """Below it, a sentence belongs to the answer whose odds are at least this share of the best one's. An article answers
@@ -223,26 +223,40 @@ class LightAnswerer:
 
     def answer(self, question: str, evidence: Sequence[Stretch]) -> Answer:
         """Return the answer in quotations; abstained, with the nearest sentences, below the threshold."""
-        scored = likely_first(question, evidence, self.scorer)
+        scored = self._scored(question, evidence)
         empty = Answer(question, self.system, self.model, abstained=True)
         if not scored:
             return replace(empty, score=0.0)
         best = scored[0].score or 0.0
-        sure = self._sureness(question, scored[0])
-        if sure < self.threshold:
+        if best < self.threshold:
             nearest = tuple(cite(question, group[0]) for group in alike(scored)[:NEAREST])
-            return replace(empty, score=sure, nearest=nearest)
-        bound = min(self.certain, _likelihood(self.beside_the_best * _odds(best)))
-        kept = [found for found in scored if (found.score or 0.0) >= bound]
+            return replace(empty, score=best, nearest=nearest)
+        kept = [found for found in scored if self._belongs(found, scored[0])]
         answer = likely(question, alike(kept)[: self.most])
         return replace(
-            empty, abstained=False, score=sure, sentences=answer.sentences, citations=answer.citations
+            empty, abstained=False, score=best, sentences=answer.sentences, citations=answer.citations
         )
 
-    def _sureness(self, question: str, best: Scored) -> float:
-        """Return the likelihood that there is an answer: that of the best sentence, if its note knows the subject."""
-        missing = 1 - known_share(question, best.stretch) if self.unknown else 0.0
-        return _likelihood(_odds(best.score or 0.0) * math.exp(-self.unknown * missing))
+    def _belongs(self, found: Scored, best: Scored) -> bool:
+        """Return whether a sentence is of the answer whose likeliest sentence is the best one."""
+        likelihood = found.score or 0.0
+        if found.stretch.note is best.stretch.note and likelihood >= self.certain:
+            return True
+        return _odds(likelihood) >= self.beside_the_best * _odds(best.score or 0.0)
+
+    def _scored(self, question: str, evidence: Sequence[Stretch]) -> list[Scored]:
+        """Return all sentences, the likeliest first; those of a stretch that does not know the subject are less so."""
+        against = {
+            id(stretch): math.exp(-self.unknown * (1 - known_share(question, stretch)))
+            if self.unknown
+            else 1.0
+            for stretch in evidence
+        }
+        found = [
+            replace(one, score=_likelihood(_odds(one.score or 0.0) * against[id(one.stretch)]))
+            for one in score_all(question, evidence, self.scorer)
+        ]
+        return sorted(found, key=lambda one: -(one.score or 0.0))
 
 
 def score_all(question: str, evidence: Sequence[Stretch], scorer: Scorer) -> Iterator[Scored]:

@@ -23,6 +23,7 @@ from clinical.documents.answers import Reading
 from clinical.errors import UsageError
 from clinical.models.embedders import TextEmbedder
 from clinical.scoring.answer_floors import Words
+from clinical.tasks.synonyms import expand
 
 if TYPE_CHECKING:
     import numpy as np
@@ -58,6 +59,9 @@ WORDS, MEANING = 0.7, 2.0
 """How much the plain scores by words and by meaning count beside the head. It was trained on articles and made-up
 notes; elsewhere this holds it to what nobody had to train. Chosen on the development halves (benchmarks/ask.md)."""
 
+NAMES = 1.0
+"""How much it counts that another name of what is asked for stands there: apixaban, of an anticoagulant."""
+
 LONGEST = 40
 """In words. Of a longer question, its sentences that ask are compared, or else its end."""
 
@@ -86,6 +90,7 @@ class LikelihoodScorer:
         known = np.array(facts(question, readings), np.float32)
         logits = self._logits(vectors[0], vectors[1:], known)
         logits += WORDS * known[:, 0] + MEANING * (vectors[1:] @ vectors[0])
+        logits += NAMES * np.array(_named(question, texts), np.float32)
         flat = iter((1 / (1 + np.exp(-logits))).tolist())
         return [[next(flat) for _ in reading.lines] for reading in readings]
 
@@ -131,6 +136,15 @@ def core(question: str) -> str:
         return question
     asking = " ".join(re.findall(r"[^.?!\n]+\?", question)).split()
     return " ".join((asking or words)[-LONGEST:])
+
+
+def _named(question: str, texts: Sequence[str]) -> list[bool]:
+    """Return of each text whether another name for something in the question stands in it."""
+    others = {re.escape(other) for name in expand(question).names for other in name.others}
+    if not others:
+        return [False] * len(texts)
+    pattern = re.compile(rf"\b(?:{'|'.join(sorted(others))})\b", re.IGNORECASE)
+    return [bool(pattern.search(text)) for text in texts]
 
 
 def lines_of(reading: Reading) -> list[str]:

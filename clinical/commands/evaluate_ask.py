@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from clinical.tasks.ask import Answerer, Scorer
     from clinical.tasks.evidence import Stretch
 
-FLOOR = re.compile(r"(first|bm25|cosine)-(\d+)")
+FLOOR = re.compile(r"(light|first|bm25|cosine)-(\d+)")
 FLOORS = "first-3,bm25-1,bm25-3,cosine-1,cosine-3"
 
 
@@ -49,7 +49,8 @@ class _Case:
     metavar="S,…",
     default=f"light,{FLOORS}",
     show_default=True,
-    help="light[:FOLDER], mistral:MODEL, and the floors first-N, bm25-N, cosine-N: the best N sentences.",
+    help="light[:FOLDER], mistral:MODEL, and the floors first-N, bm25-N, cosine-N: the best N sentences, always; "
+    "so does light-N.",
 )
 @click.option(
     "--task",
@@ -218,14 +219,25 @@ def _write_records(file: Path, articles: Sequence[object]) -> None:
 
 def _answerer(name: str, embedder: Embedder, most: int) -> tuple[str, Answerer]:
     from clinical.scoring.answer_floors import First, Nearest, Words
-    from clinical.tasks.ask import LightAnswerer, load_answerer
+    from clinical.tasks.ask import UNKNOWN, LightAnswerer, load_answerer
     from clinical.tasks.likelihood import LikelihoodScorer
 
     floor = FLOOR.fullmatch(name)
     if floor:
-        scorers: dict[str, Scorer] = {"first": First(), "bm25": Words(), "cosine": Nearest(embedder)}
+        scorers: dict[str, Scorer] = {
+            "light": LikelihoodScorer(embedder),
+            "first": First(),
+            "bm25": Words(),
+            "cosine": Nearest(embedder),
+        }
+        unknown = UNKNOWN if floor[1] == "light" else 0.0
         return name, LightAnswerer(
-            scorers[floor[1]], int(floor[2]), threshold=0.0, certain=0.0, unknown=0.0, system=floor[1]
+            scorers[floor[1]],
+            int(floor[2]),
+            threshold=0.0,
+            beside_the_best=0.0,
+            unknown=unknown,
+            system=floor[1],
         )
     system, _, model = name.partition(":")
     if system == "light":

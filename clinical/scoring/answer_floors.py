@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from clinical.documents.answers import Reading
+from clinical.index.terms import count_stems, stems_of
 from clinical.index.words import words_of
 from clinical.models.embedders import TextEmbedder
 
@@ -39,10 +40,11 @@ class Words:
 
     def score(self, question: str, readings: Sequence[Reading]) -> list[list[float]]:
         """Return the scores; all are 0 where no word of the question is."""
-        bags = [[_bag(sentence) for _, sentence in reading.lines] for reading in readings]
-        flat = [bag for some in bags for bag in some]
+        flat = _bags([sentence for reading in readings for _, sentence in reading.lines])
+        rest = iter(flat)
+        bags = [[next(rest) for _ in reading.lines] for reading in readings]
         mean = sum(map(Counter.total, flat)) / max(len(flat), 1)
-        wanted = {_stem(word) for word in words_of(question)}
+        wanted = {stem for stems in stems_of(words_of(question)) for stem in stems}
         rarity = {word: _rarity(sum(word in bag for bag in flat), len(flat)) for word in wanted}
         scores = [[_bm25(bag, rarity, mean) for bag in some] for some in bags]
         best = max((score for some in scores for score in some), default=0.0) or 1.0
@@ -66,17 +68,12 @@ class Nearest:
         return [[next(cosines) for _ in reading.lines] for reading in readings]
 
 
-def _bag(sentence: str) -> Counter[str]:
-    return Counter(_stem(word) for word in words_of(sentence))
-
-
-def _stem(word: str) -> str:
-    """Return the word without the endings of plurals and verbs: no more than a floor needs."""
-    word = word.lower()
-    for ending in ("ing", "ed", "es", "s"):
-        if word.endswith(ending) and len(word) > len(ending) + 3:
-            return word[: -len(ending)]
-    return word
+def _bags(sentences: Sequence[str]) -> list[Counter[str]]:
+    """Return of each sentence how often each stem stands in it."""
+    bags: list[Counter[str]] = [Counter() for _ in sentences]
+    for stem, number, count in count_stems(sentences):
+        bags[number][stem] = count
+    return bags
 
 
 def _rarity(holding: int, total: int) -> float:
