@@ -5,6 +5,8 @@ from __future__ import annotations
 import random
 import sqlite3
 import stat
+import subprocess
+import sys
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
@@ -187,6 +189,26 @@ def test_the_copy_is_the_owners_and_goes_with_the_index(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_slow_reader_brings_nothing_back_that_was_erased(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.sqlite"
+    with Store.open(path, ["a"], "words") as index:
+        put(index, document("a", ["fever"]), document("b", ["xylophonist"]))
+    monkeypatch.setattr(storing, "COPY_FROM", 1)
+    with Store.open(path, ["a"], "words") as reader, reader._reading():
+        assert len(reader._snapshot().parts[0].segment) == 2
+        copy = path.with_suffix(".scan")
+        copy.unlink()
+        reader._ranked = None
+        monkeypatch.setattr(storing, "COPY_FROM", 10)
+        with Store.open(path, ["a"], "words") as other, other.writing(), other.transaction():
+            other.remove("b")
+        monkeypatch.setattr(storing, "COPY_FROM", 1)
+        assert len(reader._snapshot().parts[0].segment) == 2
+        assert not copy.exists()
+
+
 def test_a_copy_of_an_earlier_index_of_the_same_name_is_not_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -234,3 +256,43 @@ def test_the_written_out_model_is_what_it_says() -> None:
         ir_version=8,
     )
     assert model.SerializeToString() == products._MODEL
+
+
+WRITER = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from pathlib import Path
+from test_index_ranking import document, put
+from clinical.index import store as storing
+storing.COPY_FROM = 1
+with storing.Store.open(Path(sys.argv[2]), ["a"], "words") as index:
+    for step in range(60):
+        with index.writing():
+            put(index, document(f"{step % 7}", ["fever", "pain of fever"] * (step % 5 + 1)))
+            index.refresh(0.1)
+    print("done")
+"""
+
+
+@pytest.mark.usefixtures("small_copies")
+def test_it_is_read_while_it_is_written(tmp_path: Path) -> None:
+    path = tmp_path / "a.sqlite"
+    with Store.open(path, ["a"], "words") as index:
+        put(index, document("first", ["fever", "pain"]))
+    vector = np.ones(SIZE, np.float32) / np.float32(SIZE**0.5)
+    command = [sys.executable, "-c", WRITER, str(Path(__file__).parent), str(path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as writer:
+        rounds = 0
+        while writer.poll() is None:
+            with Store.open(path, ["a"], "words") as index:
+                for _ in range(3):
+                    every, feverish = index.nearest(vector, 1000), index.lexical("fever", 1000)
+                    assert len(every) >= 2
+                    assert len(feverish) >= 1
+                    rounds += 1
+        assert writer.stdout is not None
+        assert (writer.returncode, writer.stdout.read()) == (0, "done\n")
+    assert rounds > 1
+    with Store.open(path, ["a"], "words") as index:
+        check(index)
+        assert index.faults() == []

@@ -63,7 +63,7 @@ NEAREST_FROM = 100_000
 
 GROUPS_COMPARED, REFINE = 64, 2
 """Of how many groups, and how many times as many candidates are compared exactly as are wanted. Of the ten nearest
-of 100,000 passages 97 % are found so, at a quarter of the time (benchmarks/search_scale.md)."""
+of 100,000 passages 94 % are found so, in less than half of the time (benchmarks/search_scale.md)."""
 
 SMALL_PIECES = 30
 """How many small pieces a table may have before they are merged: each change adds one."""

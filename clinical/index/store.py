@@ -325,7 +325,8 @@ class Store:
             if loaded is None and len(segment) >= COPY_FROM:
                 # A kill came before the copy, or somebody has deleted it. What cannot be written need not be.
                 with suppress(ClinicalError), self.writing():
-                    self._save(segment, about)
+                    if self._is_latest(about):
+                        self._save(segment, about)
             return [Part(segment)]
         copy, said = loaded
         if said["generation"] == about["generation"]:
@@ -333,6 +334,15 @@ class Store:
         rows = self._connection.execute("SELECT id FROM documents")
         alive = np.isin(copy.documents, np.fromiter((row[0] for row in rows), np.int64))
         return [Part(copy, alive), Part(self._segment(int(copy.documents[-1])))]
+
+    def _is_latest(self, about: Mapping[str, str]) -> bool:
+        """Return whether the file still says this of itself: what was erased since it was read must not come back."""
+        try:
+            with closing(sqlite3.connect(f"{self.path.absolute().as_uri()}?mode=ro", uri=True)) as now:
+                said = dict(now.execute("SELECT key, value FROM about"))
+        except sqlite3.Error:
+            return False
+        return all(said.get(key) == value for key, value in about.items())
 
     def _segment(self, after: int) -> Segment:
         """Return the passages of the documents after this one, from the database."""
