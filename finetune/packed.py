@@ -102,8 +102,6 @@ class Packed:
         return {name: self._layer(name, one["labels"]) for name, one in self.header["layers"].items()}
 
     def _layer(self, name: str, labels: Sequence[int]) -> Layer:
-        count = len(self.arrays["sentence.start"])
-        spans, doubts = self.arrays[f"{name}.spans"], self.arrays[f"{name}.doubts"]
         documents = self.arrays[f"{name}.documents"].astype(np.int64)
         first = self._document_rows
         sentences = np.concatenate(
@@ -113,11 +111,17 @@ class Packed:
             name,
             tuple(labels),
             sentences,
-            spans,
-            np.searchsorted(self.arrays[f"{name}.spans.sentence"], np.arange(count + 1)),
-            doubts,
-            np.searchsorted(self.arrays[f"{name}.doubts.sentence"], np.arange(count + 1)),
+            self.arrays[f"{name}.spans"],
+            self._rows_of(sentences, self.arrays[f"{name}.spans.count"]),
+            self.arrays[f"{name}.doubts"],
+            self._rows_of(sentences, self.arrays[f"{name}.doubts.count"]),
         )
+
+    def _rows_of(self, sentences: Array, counts: Array) -> Array:
+        """Return where the rows of each sentence of the file begin, and at last their number."""
+        of_sentence = np.zeros(len(self.arrays["sentence.start"]), np.int64)
+        of_sentence[sentences] = counts
+        return np.append(0, np.cumsum(of_sentence))
 
     @cached_property
     def _document_rows(self) -> Array:

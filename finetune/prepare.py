@@ -277,6 +277,10 @@ class Packer:
                         (number, place_of[place], self._number[label], round(255 * probability))
                     )
 
+    def _sentences_of(self, documents: Sequence[int]) -> list[int]:
+        ends = [*self._documents[1:], len(self._table["start"])]
+        return [number for one in documents for number in range(self._documents[one], ends[one])]
+
     def pack(self, control: dict[str, int], label_sets: dict[str, list[str]]) -> Packed:
         """Return all of it as arrays."""
         arrays: dict[str, Any] = {
@@ -292,10 +296,14 @@ class Packer:
             arrays[f"sentence.{name}"] = np.array(self._table[name], np.uint8)
         for name, layer in self._layers.items():
             arrays[f"{name}.documents"] = np.array(layer["documents"], np.uint32)
-            for kind, width in (("spans", 3), ("doubts", 3)):
-                rows = np.array(layer[kind], np.int64).reshape(-1, width + 1)
-                arrays[f"{name}.{kind}.sentence"] = rows[:, 0].astype(np.uint32)
-                arrays[f"{name}.{kind}"] = rows[:, 1:].astype(np.uint16)
+            sentences = self._sentences_of(layer["documents"])
+            for kind, type_ in (("spans", np.uint16), ("doubts", np.uint8)):
+                rows = np.array(layer[kind], np.int64).reshape(-1, 4)
+                # Doubts far behind in a long sentence are let go; a byte is enough for the rest.
+                rows = rows[(rows[:, 1:] <= np.iinfo(type_).max).all(1)]
+                counts = np.bincount(rows[:, 0], minlength=len(self._table["start"]))[sentences]
+                arrays[f"{name}.{kind}.count"] = counts.astype(np.uint16)
+                arrays[f"{name}.{kind}"] = rows[:, 1:].astype(type_)
         header = {
             "labels": self.labels,
             "core": [number for number, label in enumerate(clinical_labels()) if label.core],
@@ -397,15 +405,16 @@ def run(silver: Path, out: Path, tokenizer_folder: Path | None, vocab: int, seed
     return packed
 
 
-def meanings(tokenizer: PreTrainedTokenizerFast) -> NDArray[np.float16]:
-    """Return MiniLM's vector of each token by itself, zeros where the token is no piece of a word."""
+def meanings(tokenizer: PreTrainedTokenizerFast) -> NDArray[np.int8]:
+    """Return MiniLM's vector of each token by itself in 400ths, zeros where the token is no piece of a word."""
     from clinical.models.embedder import Embedder
 
     words = [str(tokenizer.decode([number])).strip() for number in range(len(tokenizer))]
     special = set(tokenizer.get_added_vocab().values())
     known = [number for number, word in enumerate(words) if word.isalpha() and number not in special]
-    vectors = np.zeros((len(words), HIDDEN_SIZE), np.float16)
-    vectors[known] = Embedder().embed([words[number] for number in known])
+    vectors = np.zeros((len(words), HIDDEN_SIZE), np.int8)
+    found = Embedder().embed([words[number] for number in known])
+    vectors[known] = np.clip(np.rint(400 * found), -127, 127)
     return vectors
 
 

@@ -30,8 +30,8 @@ from clinical.tasks.ask_mistral import READ, numbered
 from clinical.tasks.evidence import Stretch, Told
 from clinical.tasks.terms import content
 
-MADE_UP = 8000
-ARTICLES = 5000
+MADE_UP = 6000
+ARTICLES = 4500
 STRANGERS = 0.15
 """The share of questions on articles that are put to another article, which does not answer them."""
 

@@ -399,7 +399,7 @@ def test_from_texts_to_a_release_in_pieces_or_at_once(
 
     monkeypatch.setattr(prepare, "all_texts", texts)
     monkeypatch.setattr(prepare, "held_out_texts", lambda: ["Fever and asthma."])
-    monkeypatch.setattr(prepare, "meanings", lambda tokenizer: np.zeros((len(tokenizer), 5), np.float16))
+    monkeypatch.setattr(prepare, "meanings", lambda tokenizer: np.zeros((len(tokenizer), 5), np.int8))
     monkeypatch.setattr(suite_rows, "rows", lambda writer, seed: [("ask", [5, 9, 11, 7], 2)])
     made = prepare.run(tmp_path, tmp_path / "data", None, 420, 0)
     assert list(made.task_rows()) == [("ask", [5, 9, 11, 7], 2)]
