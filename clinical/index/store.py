@@ -75,7 +75,8 @@ CREATE TABLE documents (
     own_id TEXT, place TEXT NOT NULL, title TEXT, date TEXT, day TEXT, text TEXT NOT NULL, vectors BLOB NOT NULL,
     stems BLOB NOT NULL
 );
-CREATE INDEX documents_of_file ON documents (file);
+-- With all that a filter asks for: the documents themselves are long to read.
+CREATE INDEX documents_of_file ON documents (file, day, own_id, place);
 CREATE TABLE passages (
     id INTEGER PRIMARY KEY AUTOINCREMENT, document INTEGER NOT NULL REFERENCES documents ON DELETE CASCADE,
     start INTEGER NOT NULL, end INTEGER NOT NULL, section TEXT, heading TEXT NOT NULL
@@ -93,6 +94,7 @@ class Store:
         self.paths = tuple(paths)
         self._connection = connection
         self._ranked: tuple[str, Snapshot] | None = None
+        self._last_allowed: tuple[Snapshot, Filter, list[NDArray[np.bool_]]] | None = None
         self._stem_ids: dict[str, int] = {}
 
     @classmethod
@@ -229,6 +231,9 @@ class Store:
 
         if not filter:
             return None
+        # A hybrid search asks three times.
+        if self._last_allowed and self._last_allowed[0] is snapshot and self._last_allowed[1] == filter:
+            return self._last_allowed[2]
         allowed = [np.ones(len(part.segment), bool) for part in snapshot.parts]
         if filter.path is not None or filter.has_dates:
             conditions, values = _conditions(filter)
@@ -238,6 +243,7 @@ class Store:
         if filter.sections:
             for rows_allowed, part in zip(allowed, snapshot.parts, strict=True):
                 rows_allowed &= part.segment.in_sections(filter.sections)
+        self._last_allowed = (snapshot, filter, allowed)
         return allowed
 
     def _known_stems(self, stems: Sequence[str]) -> list[int]:
