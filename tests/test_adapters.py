@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 from test_mistral_models import lora, new_model
 
+from clinical.batch.ner import NerJob
 from clinical.cli import cli
 from clinical.errors import ClinicalError, UsageError
 from clinical.models import adapters, loading, mistral, settings
@@ -122,6 +123,20 @@ def test_a_default_adapter_is_used_without_being_named(base: Path, one: Path, tw
     by_default = loading.load(str(base), "ner").model
     assert [same(by_default, other) for other in (plain, first, second)] == [False, True, False]
     assert same(loading.load(str(base), "search").model, plain)
+
+
+def test_results_by_another_adapter_are_not_taken_for_done(base: Path, one: Path, two: Path) -> None:
+    for name, folder in (("first", one), ("second", two)):
+        adapters.add(folder, base, str(base), name)
+    plain = NerJob(model=str(base)).load().identity
+    assert "registered_adapter" not in plain
+    seen = {}
+    for name in ("first", "second"):
+        adapters.choose(base, "ner", name)
+        seen[name] = NerJob(model=str(base)).load().identity
+        assert {key: seen[name][key] for key in plain} == plain
+        assert seen[name] == NerJob(model=str(base), adapter=name).load().identity
+    assert seen["first"]["registered_adapter"] != seen["second"]["registered_adapter"]
 
 
 def same(left: object, right: object) -> bool:

@@ -77,6 +77,15 @@ class NerProcessor:
             "model": recognizer.model,
             "weights": content_hash(_weights_folder(recognizer)),
         }
+        if recognizer.system == "mistral":
+            # What the user has chosen since is in no option of the call.
+            from clinical.models.loading import registered_adapter
+
+            chosen = registered_adapter(recognizer.model, "ner", job.adapter)
+            self.identity = {
+                **self.identity,
+                **({"registered_adapter": content_hash(chosen)} if chosen else {}),
+            }
 
     def extract(self, notes: Sequence[Note]) -> list[Extraction]:
         """Return the entities of each note."""

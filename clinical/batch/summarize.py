@@ -69,6 +69,15 @@ class SummarizeProcessor:
             "model": summarizer.model,
             "weights": content_hash(_weights_folder(summarizer)),
         }
+        if summarizer.system == "mistral":
+            # What the user has chosen since is in no option of the call.
+            from clinical.models.loading import registered_adapter
+
+            chosen = registered_adapter(summarizer.model, "summarize", job.adapter)
+            self.identity = {
+                **self.identity,
+                **({"registered_adapter": content_hash(chosen)} if chosen else {}),
+            }
 
     def summarize(self, notes: Sequence[Note]) -> list[Summary]:
         """Return the summary of each note."""

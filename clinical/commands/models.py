@@ -136,8 +136,15 @@ def _show_adapter(adapter: Adapter) -> None:
         ("folder", str(adapter.folder)),
     ):
         click.echo(f"{key}: {value}")
-    for line in serve_adapter(adapter.base, adapter.folder, adapter.name, adapter.rank):
+    for line in serve_adapter(_served(adapter.base), adapter.folder, adapter.name, adapter.rank):
         click.echo(f"to serve it: {line}" if line.startswith("vllm") else f"to use it then: {line}")
+
+
+def _served(base: str) -> str:
+    """Return what a server is to be told of a base: the folder of a shipped one, whose name it does not know."""
+    from clinical.models.mistral import SHIPPED, find_model
+
+    return str(find_model(base)) if base in SHIPPED else base
 
 
 @models.command()

@@ -39,12 +39,24 @@ def load(name: str, task: str, adapter: str | None = None) -> Loaded:
         return Loaded(connect(name))
     folder = mistral.find_model(name)
     base = mistral.read_card(folder)
-    chosen = adapters.folder_of(adapter) if adapter else adapters.default_for(folder, task)
+    chosen = adapters.folder_of(adapter) if adapter else registered_adapter(name, task)
     if chosen is None and base and task in base.adapters:
         chosen = folder / base.adapters[task]
     adapter = str(chosen) if chosen else None
     trained = mistral.read_card(Path(adapter)) if adapter else None
     return Loaded(mistral.load(name, adapter), trained or base)
+
+
+def registered_adapter(name: str, task: str, adapter: str | None = None) -> Path | None:
+    """Return the folder of the adapter that `load` takes from the registry: by its name, or as the user's choice.
+
+    `None` when it takes none from there: a server loads its own, and a folder is taken as it is.
+    """
+    if is_address(name):
+        return None
+    if adapter is None:
+        return adapters.default_for(mistral.find_model(name), task)
+    return None if Path(adapter).expanduser().is_dir() else adapters.folder_of(adapter)
 
 
 def weights_folder(name: str) -> Path | None:
