@@ -42,7 +42,7 @@ _QUANTITY = re.compile(
         (?P<ratio>\d{{1,3}}\s?/\s?\d{{1,3}})(?![\d/])
         |(?P<digits>\d{{1,3}}(?:,\d{{3}})+(?:\.\d+)?|\d+(?:\.\d+)?|\.\d+)
         |(?P<spelled>{_SPELLED})(?P<hundred>[ ]hundred)?(?![A-Za-z])
-    )(?:[ ]?-?[ ]?(?P<unit>{_ANY_UNIT})(?![A-Za-z/])|(?![A-Za-z]))   # no number: "5th", "70s"
+    )(?:[ ]?-?[ ]?(?P<unit>{_ANY_UNIT})(?![A-Za-z/])|(?!\w))   # no number: "5th", "70s"
     """,
     re.VERBOSE | re.IGNORECASE,
 )

@@ -70,6 +70,9 @@ STATUSES: tuple[AssertionStatus, ...] = (
 )
 
 
+_NUMBER = re.compile(r"\d[\d.,/]*")
+
+
 class Embeds(Protocol):
     """What turns texts into vectors of length one."""
 
@@ -118,8 +121,8 @@ class Material:
 
     @cached_property
     def stems(self) -> list[frozenset[str]]:
-        """What each unit says, as stems."""
-        return [content(unit.text) for unit in self.units]
+        """What each unit says, as stems and numbers: two potassiums are two things."""
+        return [content(unit.text) | set(_NUMBER.findall(unit.text)) for unit in self.units]
 
 
 def entities_of(units: Sequence[Unit], entities: Sequence[Entity]) -> list[list[Entity]]:

@@ -212,19 +212,17 @@ _LAST: Date = (9999, 0, 0)
 
 
 def _entries(document: Document, summary: Summary) -> Iterator[tuple[Date, SummarySentence]]:
-    """Yield what a document adds to the timeline: its summary at its date, its other dated sentences at theirs."""
+    """Yield what a document adds to the timeline: its summary at its date, what names another day at that one."""
+    text = document.note.text
+    other_day = {unit.start: (date, unit) for date, unit in dated_units(document)}
     for sentence in summary.sentences:
         sources = tuple(replace(source, id=document.note.id) for source in sentence.sources)
-        heading = shown_date(document.date)
-        yield document.date or _LAST, replace(sentence, sources=sources, heading=heading)
-    shown = {(source.start, source.end) for sentence in summary.sentences for source in sentence.sources}
-    text = document.note.text
-    for date, unit in dated_units(document):
-        if unit.spans[0] not in shown:
-            sources = tuple(
-                Source(start, end, text[start:end], document.note.id) for start, end in unit.spans
-            )
-            yield date, SummarySentence(unit.text, sources, "supported", (), shown_date(date))
+        moved = next((other_day.pop(source.start) for source in sources if source.start in other_day), None)
+        date = moved[0] if moved else document.date
+        yield date or _LAST, replace(sentence, sources=sources, heading=shown_date(date))
+    for date, unit in other_day.values():
+        sources = tuple(Source(start, end, text[start:end], document.note.id) for start, end in unit.spans)
+        yield date, SummarySentence(unit.text, sources, "supported", (), shown_date(date))
 
 
 def _listed(document: Document) -> dict[str, str | None]:

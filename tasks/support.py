@@ -228,7 +228,8 @@ class Support:
         for day in find_dates(text):
             if day.text not in self.note.text and not any(day.agrees(other) for other in self._dates):
                 # Who speaks says "January tenth": where the month is named, the day may have been said in words.
-                spoken = MONTHS[day.month - 1] in self.note.text.lower()
+                named = self.note.text.lower().count(MONTHS[day.month - 1])
+                spoken = named > sum(other.month == day.month for other in self._dates)
                 yield _Doubt("weak" if spoken else "unsupported", f"the date {day.text} is not in the note")
 
     @cached_property
