@@ -195,9 +195,12 @@ def _reaches(found: _Found, first: int, end: int) -> bool:
     """Return whether a cue reaches the entity at the words `first` to `end`.
 
     An entity may begin with its cue ("no fever" as a whole), not where the cue belongs to the very next word
-    ("non-oliguric" is a finding). A cue in the middle of an entity says nothing about it.
+    ("non-oliguric" is a finding). A cue in the middle of an entity says nothing about it, but what stands within a
+    denial is denied: of "no evidence of" the evidence.
     """
     cue = found.cue
+    if cue.status == "negated" and cue.direction == "forward" and found.first < first and end <= found.end:
+        return True
     furthest = FURTHEST if cue.max_words is None else cue.max_words
     begins_with_cue = found.first <= first < found.end < end and furthest > 0
     comes_after = found.end <= first < found.high and first - found.end <= furthest

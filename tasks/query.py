@@ -14,7 +14,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from clinical.documents.annotations import Entity
 from clinical.errors import UsageError
+from clinical.index.hits import other_name_of
 from clinical.index.terms import stems_of
 from clinical.index.words import words_in
 from clinical.models.embedders import TextEmbedder
@@ -72,6 +74,15 @@ class Query:
         weights = {word.stem: word.weight for word in self.words}
         stems = [stem for found in stems_of(name.text.split()) for stem in found]
         return max((weights.get(stem, 0.0) for stem in stems), default=0.0)
+
+    def share_in(self, mentions: Sequence[Entity]) -> float:
+        """Return which share of the weight of its words is mentioned; another name stands for all of its words."""
+        named = {other_name_of(mention) for mention in mentions}
+        said = [mention.text for mention in mentions if other_name_of(mention) is None]
+        said += [name.text for name in self.names if name.text in named]
+        stems = {stem for found in stems_of(said) for stem in found}
+        total = sum(word.weight for word in self.words)
+        return sum(word.weight for word in self.words if word.stem in stems) / total
 
     def vector(self, embedder: TextEmbedder) -> NDArray[np.float32]:
         """Return the vector to compare passages with, of length one.

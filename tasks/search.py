@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, lru_cache
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from clinical.documents.annotations import Assertion, AssertionStatus, Entity
@@ -29,7 +30,7 @@ from clinical.index.location import shown
 from clinical.index.opening import open_index
 from clinical.index.ranking import Mode, Ranked, rank
 from clinical.index.update import LOOK_AGAIN, Changes, check_paths, files_of, sha256_of, update
-from clinical.index.words import word_spans, words_of
+from clinical.index.words import word_spans, words_in, words_of
 from clinical.tasks.assertion import PRIORITY, assess
 from clinical.tasks.query import Query, read_query
 
@@ -51,6 +52,9 @@ ATTEMPTS = 3
 """How often to index files anew that change while they are searched."""
 
 LABEL = "Query"
+
+ENOUGH_WORDS = 0.5
+"""With a smaller share of what the words of the query weigh, a passage was found by its meaning."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +98,7 @@ def find(
             except Busy as busy:
                 remarks = (f"{busy}; searched what is indexed so far",)
                 total = replace(total, paths=files_of(paths)[0])
-            search = _Search(store, asked, vector, total.paths)
+            search = _Search(store, asked, vector, total.paths, embedder)
             hits = search.hits(k, mode, assertion, filter, section)
             if not search.stale or remarks:
                 break
@@ -108,12 +112,18 @@ class _Search:
     """One query to one index. `stale` are the files that are not what the index has of them."""
 
     def __init__(
-        self, store: Index, query: Query, vector: NDArray[np.float32] | None, paths: dict[str, str]
+        self,
+        store: Index,
+        query: Query,
+        vector: NDArray[np.float32] | None,
+        paths: dict[str, str],
+        embedder: TextEmbedder,
     ) -> None:
         self.store = store
         self.query = query
         self.vector = vector
         self.paths = paths
+        self.embedder = embedder
         self.stale: set[str] = set()
         self._undated = 0
         self._sha256_of = cache(sha256_of)
@@ -137,7 +147,7 @@ class _Search:
             if len(hits) == k:
                 break
             if self._is_current(passage):
-                hit = self._hit(len(hits) + 1, passage, candidate)
+                hit = self._hit(len(hits) + 1, passage, candidate, closely=assertion is not None)
                 if assertion is None or _passes(hit, assertion):
                     hits.append(hit)
         return hits
@@ -168,10 +178,14 @@ class _Search:
         self.stale.add(found.path)
         return False
 
-    def _hit(self, place: int, found: StoredPassage, ranked: Ranked) -> Hit:
+    def _hit(self, place: int, found: StoredPassage, ranked: Ranked, closely: bool) -> Hit:
         passage, text = found.passage, found.text
         path = shown(self.paths[found.path])
-        mentions = _assessed(text, mentions_of(self.query, text, passage.start, passage.end))
+        mentions = mentions_of(self.query, text, passage.start, passage.end)
+        if closely and self.vector is not None and self.query.share_in(mentions) < ENOUGH_WORDS:
+            # Found by its meaning: whether that is affirmed, the words nearest to it must tell.
+            mentions = nearest_words(self.vector, self.embedder, text, passage.start, passage.end)
+        assessed = _assessed(text, mentions)
         return Hit(
             rank=place,
             score=ranked.score,
@@ -185,8 +199,8 @@ class _Search:
             heading=passage.heading,
             title=found.title,
             date=found.date,
-            assertion=assertion_of(mentions),
-            mentions=mentions,
+            assertion=assertion_of(assessed),
+            mentions=assessed,
             ranks=ranked.ranks,
         )
 
@@ -199,6 +213,24 @@ def _known_section(name: str, known: Sequence[str]) -> str:
 
 
 # --- what the note says of the words of the query ---
+
+
+def nearest_words(
+    vector: NDArray[np.float32], embedder: TextEmbedder, text: str, start: int, end: int
+) -> list[Entity]:
+    """Return the word, or the two side by side, in `text[start:end]` that mean most nearly what the vector does."""
+    words = words_in(text[start:end])
+    spans = [(word.start, word.start + len(word.text)) for word in words]
+    spans += [
+        (one, other_end)
+        for (one, one_end), (other, other_end) in pairwise(spans)
+        if text[start + one_end : start + other] in (" ", "-")
+    ]
+    if not spans:
+        return []
+    cosines = embedder.embed([text[start + first : start + last] for first, last in spans]) @ vector
+    first, last = spans[int(cosines.argmax())]
+    return [Entity(start + first, start + last, text[start + first : start + last], LABEL)]
 
 
 def mentions_of(query: str | Query, text: str, start: int, end: int) -> list[Entity]:

@@ -353,3 +353,19 @@ def test_only_the_assertion_changes(text: str, places: list[tuple[int, int, str]
                 text[cue.start : cue.end] == cue.text and cue.text.strip() == cue.text != ""
             )
             assert cue is not None or entity.assertion.status == "present"
+
+
+@pytest.mark.parametrize(
+    ("sentence", "status"),
+    [
+        ("She had not received any hormonal «therapy».", "negated"),
+        ("He tested negative to HIV and «HCV».", "negated"),
+        ("There was no «evidence» of metastasis.", "negated"),
+        ("With elimination of side effects such as «rash».", "negated"),
+        ("We tried to stop severe «epistaxis» with packing.", "present"),
+        ("She has a history of gradual «enlargement» of the neck.", "present"),
+        ("There was no remarkable response regarding «hearing loss».", "present"),
+    ],
+)
+def test_what_a_search_for_the_affirmed_got_wrong(sentence: str, status: str) -> None:
+    assert read(sentence)[0] == status
