@@ -20,11 +20,13 @@ from itertools import permutations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from clinical.corpora.catalog import find
+from clinical.corpora.catalog import CORPORA, find
+from clinical.corpora.originals import BY_HAND
 from clinical.corpora.records import read_records
 from clinical.corpora.row_files import Columns
 from clinical.corpora.rows import Row
 from clinical.corpora.training import read_rows
+from clinical.errors import UsageError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -115,10 +117,17 @@ class Report:
 
 
 def parts_of(source: str, columns: Columns | None = None) -> list[Part]:
-    """Return the splits of a corpus, one `corpus:split`, or a file; raises `UsageError` when there is none."""
-    if Path(source).exists() or ":" in source:
+    """Return the splits of a corpus, one `corpus:split`, or a file; raises `UsageError` when there is none.
+
+    The name of a corpus means the corpus, even where a folder of that name lies at hand; write `./name` for that.
+    """
+    known = any(corpus.name == source for corpus in CORPORA)
+    if not known and (Path(source).exists() or Path(source).suffix or {":", "/"} & set(source)):
         return [part_of(source, columns)]
-    return [part_of(f"{source}:{split}") for split in find(source).splits]
+    corpus = find(source)
+    if not corpus.files:
+        raise UsageError(f"{source} is not kept here; name its files ({BY_HAND[source]})")
+    return [part_of(f"{source}:{split}") for split in corpus.splits]
 
 
 def part_of(source: str, columns: Columns | None = None) -> Part:

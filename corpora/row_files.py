@@ -94,7 +94,10 @@ def read_file(path: Path, columns: Columns | None = None, where: Mapping[str, st
         raise UsageError(f"{path}: cannot be read ({error})") from error
     else:
         readers[suffix](content, reading)
-    return reading.found
+    found = reading.found
+    if not (found.rows or found.faults or found.passed_over):
+        reading.fault(1, "holds no rows")
+    return found
 
 
 class _Reading:

@@ -170,7 +170,7 @@ def test_an_adapter_is_not_chosen_for_another_base(base: Path, one: Path, tmp_pa
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        (("add", "nowhere"), "does not say what it was trained on; name the base on this machine"),
+        (("add", "nowhere"), "nowhere is not an adapter: it has no adapter_config.json"),
         (("use", "clinical-tiny", "--adapter", "frist"), "did you mean first?"),
         (("use", "clinical-tiny", "--task", "ner"), "--task goes with --adapter or --no-adapter"),
         (("use", "--none", "--task", "ner"), "--none takes nothing else with it"),

@@ -145,3 +145,38 @@ def test_show_tells_the_shape_and_not_the_text(corpora: Path) -> None:
     told = json.loads(invoke("show", "gath_baize", "--format", "json").stdout)
     assert (told["here"], told["task"]) == ("yours to bring", "chat")
     assert invoke("show", "e3c").stdout.count("missing") == 5
+
+
+def test_the_name_of_a_corpus_means_the_corpus(
+    corpora: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "here" / "opi").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "here")
+    assert invoke("audit", "opi").stdout.startswith("opi:train\t2\t")
+    assert "Error: opi: holds no rows" in invoke("audit", "./opi").stderr
+
+
+@pytest.mark.parametrize(
+    ("source", "reason"),
+    [
+        ("no.jsonl", "no.jsonl: no such file or folder"),
+        ("nosuch", "no corpus 'nosuch'"),
+        ("mashqa", "mashqa is not kept here; name its files (Google Drive asks for a browser"),
+    ],
+)
+def test_sources_that_there_are_not(source: str, reason: str) -> None:
+    result = invoke("audit", source)
+    assert result.exit_code == 2
+    assert reason in result.stderr
+
+
+def test_many_faults_are_cut_short_and_empty_files_are_faults(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text("{}\n" * 60)
+    result = invoke("audit", path)
+    assert len(result.stderr.splitlines()) == 51
+    assert result.stderr.splitlines()[-1] == "and 10 more faults; --format json lists them all"
+    (tmp_path / "b.csv").write_text("question,answer\n")
+    assert (
+        invoke("audit", tmp_path / "b.csv").stderr == f"fault: {tmp_path / 'b.csv'} line 1: holds no rows\n"
+    )

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 SECONDS_BETWEEN_LINES = 5.0
 MOST_LABELS = 12
+MOST_FAULTS = 50
 FORMAT = click.option(
     "--format", "format_", type=click.Choice(["table", "json"]), default="table", show_default=True
 )
@@ -178,8 +179,12 @@ def audit(ctx: click.Context, sources: tuple[str, ...], columns: str | None, for
         click.echo(json.dumps(report.to_record(), ensure_ascii=False, indent=2))
     else:
         _print_audit(report)
-    for fault in report.faults:
+    for fault in report.faults[:MOST_FAULTS]:
         click.echo(f"fault: {fault}", err=True)
+    if len(report.faults) > MOST_FAULTS:
+        click.echo(
+            f"and {len(report.faults) - MOST_FAULTS} more faults; --format json lists them all", err=True
+        )
     ctx.exit(1 if report.faults else 0)
 
 

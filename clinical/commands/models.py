@@ -389,6 +389,8 @@ def _named_base(adapter: Path) -> str:
     """Return the base that an adapter says it was trained on; raises `UsageError` when it says none that is here."""
     import json
 
+    if not (adapter / "adapter_config.json").is_file():
+        raise UsageError(f"{adapter} is not an adapter: it has no adapter_config.json")
     known: list[str] = []
     for file, key in (
         ("adapter.json", "base"),
