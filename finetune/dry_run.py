@@ -17,9 +17,11 @@ from typing import Any
 from clinical.errors import UsageError
 from clinical.finetune.examples import SYNTHETIC, questions, read_source
 from clinical.finetune.recipe import Recipe, Source
-from clinical.models.mistral import find_model, load_tokenizer
+from clinical.models.mistral import find_model, hush_libraries, load_tokenizer
 
 ROWS = 8
+PASSES = 4.0
+"""Each row is read so often: what is held out of a few rows may leave too few for two steps."""
 LAYERS, HIDDEN, HEADS = 2, 64, 2
 LENGTH = 512
 
@@ -27,6 +29,7 @@ LENGTH = 512
 def rehearsal(recipe: Recipe, folder: Path) -> Recipe:
     """Return the recipe for two steps on a tiny clone, which is written to this folder."""
     folder.mkdir(parents=True, exist_ok=True)
+    hush_libraries()
     base = tiny_clone(recipe, folder / "base")
     data = tuple(_few(recipe, source, folder, number) for number, source in enumerate(recipe.data))
     dev = tuple(_few(recipe, source, folder, 100 + number) for number, source in enumerate(recipe.dev))
@@ -54,7 +57,7 @@ def rehearsal(recipe: Recipe, folder: Path) -> Recipe:
 
 def _few(recipe: Recipe, source: Source, folder: Path, number: int) -> Source:
     """Return the first rows of a source, or made-up ones where it is not here."""
-    limited = replace(source, limit=min(ROWS, source.limit or ROWS), weight=1.0)
+    limited = replace(source, limit=min(ROWS, source.limit or ROWS), weight=PASSES)
     if source.task == "ner" and source.corpus == SYNTHETIC:
         return limited
     try:
@@ -71,11 +74,11 @@ def _few(recipe: Recipe, source: Source, folder: Path, number: int) -> Source:
 def made_up(source: Source, path: Path) -> Source:
     """Return a source of made-up rows for the same task, written to this file."""
     if source.task == "ner":
-        return Source(task="ner", corpus=SYNTHETIC, limit=ROWS)
+        return Source(task="ner", corpus=SYNTHETIC, limit=ROWS, weight=PASSES)
     write: Callable[[int], dict[str, Any]] = _question if source.task in ("search", "ask") else _pair
     rows = [json.dumps(write(number)) for number in range(ROWS)]
     path.write_text("\n".join(rows) + "\n", encoding="utf-8")
-    return Source(task=source.task, file=str(path), style=source.style, system=source.system)
+    return Source(task=source.task, file=str(path), style=source.style, system=source.system, weight=PASSES)
 
 
 def _pair(number: int) -> dict[str, Any]:

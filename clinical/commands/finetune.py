@@ -180,7 +180,6 @@ def _with_files(recipe: Recipe, files: tuple[str, ...]) -> tuple[Source, ...]:
 
 def _look(recipe: Recipe, shown: int | None, *, err: bool) -> tuple[Prepared, Report, str]:
     """Look at data and needs and say what there is to say; return what was found, and why not to begin, if so."""
-    from clinical.errors import UsageError as Missing
     from clinical.finetune.dry_run import config_of, tokenizer_of
     from clinical.finetune.memory import Shape
     from clinical.finetune.outlook import outlook, this_device
@@ -191,9 +190,10 @@ def _look(recipe: Recipe, shown: int | None, *, err: bool) -> tuple[Prepared, Re
     from clinical.models.mistral import find_model, hush_libraries, load_tokenizer
 
     hush_libraries()
+    shape = Shape.of(config_of(recipe.base))
     try:
         tokenizer = load_tokenizer(find_model(recipe.base))
-    except Missing:
+    except UsageError:
         if err:
             raise
         with tempfile.TemporaryDirectory() as folder:
@@ -211,7 +211,7 @@ def _look(recipe: Recipe, shown: int | None, *, err: bool) -> tuple[Prepared, Re
         for line in preview(prepared.rows[::step][:shown], tokenizer, colour=sys.stdout.isatty()):
             click.echo(line)
         return prepared, report, ""
-    found = outlook(recipe, Shape.of(config_of(recipe.base)), prepared, report, this_device())
+    found = outlook(recipe, shape, prepared, report, this_device())
     for line in (*_rows(report, prepared), *found.lines):
         click.echo(line, err=err)
     for warning in report.warnings:
