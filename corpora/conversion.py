@@ -21,6 +21,7 @@ from typing import Any
 from clinical.corpora.medquad import read_medquad
 from clinical.corpora.row_files import read_file
 from clinical.corpora.rows import Row
+from clinical.corpora.workbook import read_sheet
 from clinical.errors import ClinicalError
 
 SPLITS = ("train", "dev", "test")
@@ -179,6 +180,29 @@ def opi(originals: Sequence[Path], folder: Path) -> None:
     _write_apart(splits, folder, lambda record: [record["source"]])
 
 
+def meqsum(originals: Sequence[Path], folder: Path) -> None:
+    """A consumer's question and its summary, all of them in one workbook; 100 are dev."""
+    rows = read_sheet(originals[0])
+    records = [
+        {"id": f"meqsum-{number:04d}", "source": row["CHQ"], "target": row["Summary"], "file": row["File"]}
+        for number, row in enumerate(rows, 1)
+    ]
+    order = sorted(records, key=lambda record: _sha1(f"meqsum:{record['id']}"))
+    dev = {record["id"] for record in order[:100]}
+    train = [record for record in records if record["id"] not in dev]
+    _write_apart([train, [r for r in records if r["id"] in dev]], folder, lambda record: [record["source"]])
+
+
+def chq(originals: Sequence[Path], folder: Path) -> None:
+    """A consumer's question and its summary: a workbook for dev and one for test."""
+    for split, path in zip(("dev", "test"), originals, strict=True):
+        records = [
+            {"id": f"chq-{split}-{row['q_id']}", "source": row["NLM Question"], "target": row["Summary"]}
+            for row in read_sheet(path)
+        ]
+        write(records, folder / f"{split}.jsonl.gz")
+
+
 def baize(originals: Sequence[Path], folder: Path) -> None:
     """Conversations of a language model with itself; those that are none are told and left out."""
     read = read_file(originals[0])
@@ -215,7 +239,7 @@ def _write_apart(
     for records in reversed(splits):
         kept.append([r for r in records if not any(_normal(text) in later for text in texts(r))])
         later |= {_normal(text) for record in records for text in texts(record)}
-    for split, records in zip(SPLITS, reversed(kept), strict=True):
+    for split, records in zip(SPLITS, reversed(kept), strict=False):
         write(records, folder / f"{split}.jsonl.gz")
 
 

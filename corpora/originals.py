@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from clinical.corpora.conversion import aci_bench, baize, iob, medquad, mts_dialog, opi, pubmedqa
+from clinical.corpora.conversion import aci_bench, baize, chq, iob, medquad, meqsum, mts_dialog, opi, pubmedqa
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,8 @@ PUBMEDQA = "pubmedqa/pubmedqa/1cbae8e92f72f20c8d3747cbb3bf5bc53554d997"
 MTS = "abachaa/MTS-Dialog/3ff0801933608d6f570468c13125125fb5cabdea"
 ACI = "wyim/aci-bench/b909b2bb9cf1d19de08df15cddde7bd0179665e4"
 CLIN_SUMM = "StanfordMIMI/clin-summ/16648c7759d9380220b3cac0dd46c7f807d3e782"
+MEQSUM = "abachaa/MeQSum/51e36cf65c12602333b6fdc3ae8ecf10430529f7"
+MEDIQA = "abachaa/MEDIQA2021/8d7fe20706dd6af0d089a0252a201c3da78ded8f"
 BAIZE = "project-baize/baize-chatbot/4fae6c4e550f087958c1f60746f0e6290e6b9f02"
 MEDQUAD = "https://codeload.github.com/abachaa/MedQuAD/tar.gz/577bd37b96c02d1833b2c9eed2de9f96964e96cb"
 
@@ -245,6 +247,31 @@ PULLS: Mapping[str, Pull] = {
             ),
         ),
         opi,
+    ),
+    "meqsum": Pull(
+        (
+            _raw(
+                MEQSUM,
+                "MeQSum_ACL2019_BenAbacha_Demner-Fushman.xlsx",
+                "abedd939d5014306ca576522416bf69103e85dc8fcf1668a4099e8b84a39eeea",
+            ),
+        ),
+        meqsum,
+    ),
+    "chq": Pull(
+        (
+            _raw(
+                MEDIQA,
+                "Task1/MEDIQA2021-Task1-QuestionSummarization-ValidationSet.xlsx",
+                "6be459891f12bb7d7812d0c2b243ad9e7ae0b178542bab8123a1130312154bb5",
+            ),
+            _raw(
+                MEDIQA,
+                "Task1/MEDIQA2021-Task1-TestSet-ReferenceSummaries.xlsx",
+                "c5d740a64c84deea4960bb0622b1243cab8664b4b2a387c9b497ddbbafbc9b61",
+            ),
+        ),
+        chq,
     ),
     # An archive made on the fly has no checksum of its own to rely on: its pages are checked after unpacking.
     "medquad": Pull((Original(MEDQUAD),), medquad),

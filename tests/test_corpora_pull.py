@@ -9,6 +9,7 @@ import io
 import json
 import tarfile
 import threading
+import zipfile
 from collections.abc import Iterator
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -353,3 +354,43 @@ def test_baize_becomes_conversations(tmp_path: Path) -> None:
             "messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}],
         }
     ]
+
+
+def workbook(path: Path, *rows: tuple[str, ...]) -> Path:
+    """An Excel workbook as Excel writes it, as far as it is read: shared strings, numbers, a gap."""
+    strings = list(dict.fromkeys(cell for row in rows for cell in row if cell and not cell.isdigit()))
+    cells = [
+        "".join(
+            f'<c r="{"ABCDE"[column]}{number}"{"" if cell.isdigit() else " t=" + chr(34) + "s" + chr(34)}>'
+            f"<v>{cell if cell.isdigit() else strings.index(cell)}</v></c>"
+            for column, cell in enumerate(row)
+            if cell
+        )
+        for number, row in enumerate(rows, 1)
+    ]
+    space = 'xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"'
+    shared = "".join(f"<si><t>{text}</t></si>" for text in strings)
+    sheet = "".join(f'<row r="{number}">{row}</row>' for number, row in enumerate(cells, 1))
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("xl/sharedStrings.xml", f"<sst {space}>{shared}</sst>")
+        archive.writestr(
+            "xl/worksheets/sheet1.xml", f"<worksheet {space}><sheetData>{sheet}</sheetData></worksheet>"
+        )
+    return path
+
+
+def test_workbooks_become_questions_and_summaries(tmp_path: Path) -> None:
+    rows = [("File", "CHQ", "Summary"), *((f"f{n}", f"long {n}", f"short {n}") for n in range(1, 121))]
+    conversion.meqsum([workbook(tmp_path / "a.xlsx", *rows)], tmp_path / "meqsum")
+    train, dev = (records(tmp_path / "meqsum" / f"{split}.jsonl.gz") for split in ("train", "dev"))
+    assert (len(train), len(dev)) == (20, 100)
+    assert {"id": "meqsum-0001", "source": "long 1", "target": "short 1", "file": "f1"} in [*train, *dev]
+    heads = ("q_id", "NLM Question", "Summary")
+    files = [workbook(tmp_path / f"{name}.xlsx", heads, ("7", f"{name}?", "s")) for name in ("dev", "test")]
+    conversion.chq(files, tmp_path / "chq")
+    assert records(tmp_path / "chq" / "test.jsonl.gz") == [
+        {"id": "chq-test-7", "source": "test?", "target": "s"}
+    ]
+    (tmp_path / "no.xlsx").write_text("no workbook")
+    with pytest.raises(ValueError, match=r"no\.xlsx is no workbook"):
+        conversion.meqsum([tmp_path / "no.xlsx"], tmp_path / "out")
