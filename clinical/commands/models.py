@@ -287,7 +287,16 @@ def rm(name: str, yes: bool) -> None:
 
 @models.command()
 @click.argument("names", metavar="[BASE] ADAPTER", nargs=-1, required=True)
-@click.option("-o", "--output", "--out", "out", metavar="DIR", required=True, type=click.Path(path_type=Path))
+@click.option(
+    "-o",
+    "--output",
+    "--out",
+    "out",
+    metavar="DIR",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="Write the merged model here.",
+)
 @click.option(
     "--precision",
     type=click.Choice(["float32", "bfloat16", "float16"]),
@@ -337,8 +346,17 @@ def export() -> None:
 
 @export.command()
 @click.argument("model", metavar="MODEL")
-@click.option("-o", "--output", "out", metavar="FILE", required=True, type=click.Path(path_type=Path))
-@click.option("--type", "kind", type=click.Choice(["f32", "f16", "q8_0"]), default="f16", show_default=True)
+@click.option(
+    "-o", "--output", "out", metavar="FILE", required=True, type=click.Path(path_type=Path), help="The file."
+)
+@click.option(
+    "--type",
+    "kind",
+    type=click.Choice(["f32", "f16", "q8_0"]),
+    default="f16",
+    show_default=True,
+    help="Of the numbers: q8_0 is half as large as f16.",
+)
 def gguf(model: str, out: Path, kind: Literal["f32", "f16", "q8_0"]) -> None:
     """Write a model as one GGUF file, for llama.cpp and Ollama, and check its answers against the model's.
 
