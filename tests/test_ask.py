@@ -102,7 +102,9 @@ def test_an_answer_in_full(notes: Path) -> None:
     asked = ask(QUESTION, [str(notes)], WordBag(), answerer)
     path = f"{notes.as_posix()}/letter.txt"
     sentence = "History: Rivaroxaban was stopped on admission because of a gastric bleed."
-    (found, _) = [entry for entry in asked.answer.as_dict()["citations"] if entry["path"] == path]
+    (found,) = [
+        one for one in asked.answer.as_dict()["citations"] if (one["path"], one["start"]) == (path, 0)
+    ]
     assert found == {
         "id": path, "path": path, "start": 0, "end": len(sentence), "text": sentence, "line": 1,
         "section": "history_of_present_illness", "title": None, "date": None, "score": found["score"],
