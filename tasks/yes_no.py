@@ -47,6 +47,9 @@ MEANING: Mapping[AssertionStatus, Decision] = {
 """What the assertion of the words asked for says. Of a relative's disease the patient may ask or not: maybe."""
 
 
+ALLERGIES = "allergies"
+
+
 class Decider(Protocol):
     """What tells yes from no; `name` is printed with the result."""
 
@@ -106,7 +109,9 @@ class ByAssertion:
             mentions = mentions_of(question, stretch.note.text, citation.start, citation.end)
             assessed = assess(stretch.note.text, mentions, sections_of(stretch.note.text), spans)
             said = assertion_of(assessed)
-            shares[MEANING[said.status] if said else "maybe"] += citation.score or 1.0
+            # "Penicillin (rash)" among the allergies does not say that she was given it.
+            open_to_both = citation.section == ALLERGIES and "allerg" not in question.lower()
+            shares["maybe" if said is None or open_to_both else MEANING[said.status]] += citation.score or 1.0
         total = sum(shares.values())
         return {name: share / total for name, share in shares.items()}
 
