@@ -309,7 +309,7 @@ def run(out: Path, shape: Shape, recipe: Recipe) -> float:
 
 COMMANDS = {
     "silver": "clinical.finetune.silver",
-    "prepare": "clinical.finetune.prepare",
+    "prepare": "clinical.finetune.packing",
     "train": "clinical.finetune.small_training",
     "release": "clinical.finetune.mistral_release",
 }

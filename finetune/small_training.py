@@ -384,7 +384,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--data", type=Path, required=True, help="folder of clinical.finetune.prepare")
+    parser.add_argument("--data", type=Path, required=True, help="folder of clinical.finetune.packing")
     parser.add_argument(
         "--out", type=Path, required=True, help="folder for the run; the model is in OUT/model"
     )

@@ -11,7 +11,7 @@ import pytest
 from clinical.finetune import silver
 from clinical.finetune.exercises import COPY, Decision, Exercises, Mixture, collate, passage, row
 from clinical.finetune.packed import Packed
-from clinical.finetune.prepare import Marked, Packer
+from clinical.finetune.packing import Marked, Packer
 from clinical.finetune.tokenizer import CONTROL_TOKENS, train_tokenizer
 from clinical.models.chat import V3
 from clinical.models.language_model import TaggedCopy

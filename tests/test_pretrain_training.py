@@ -12,7 +12,7 @@ import pytest
 
 from clinical.finetune.exercises import Exercises, Mixture, collate, row
 from clinical.finetune.packed import Packed
-from clinical.finetune.prepare import Marked, Packer
+from clinical.finetune.packing import Marked, Packer
 from clinical.finetune.tokenizer import CONTROL_TOKENS, train_tokenizer
 from clinical.models.chat import V3
 from clinical.models.text_tokens import TextTokens
@@ -288,6 +288,30 @@ def test_what_is_held_out_is_not_trained_on(tokens: TextTokens) -> None:
         assert not kept & set(batch.ids.flatten().tolist())
 
 
+WITHOUT = """
+import sys
+
+sys.modules.update(dict.fromkeys({missing}))  # as if they were not installed
+sys.argv = ["small_training.py", *{arguments}]
+from clinical.finetune import small_training
+small_training.main()
+"""
+
+
+def test_training_needs_little_more_than_torch(data: Path, tmp_path: Path) -> None:
+    import subprocess
+    import sys
+
+    missing = ["bitsandbytes", "click", "onnxruntime", "peft", "sentence_transformers", "spacy", "trl"]
+    arguments = ["--data", str(data), "--out", str(tmp_path / "run"), "--size", "toy", "--tokens", "3200"]
+    arguments += ["--set", "batch_tokens=200", "text_length=16"]
+    code = WITHOUT.format(missing=missing, arguments=arguments)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "complete"
+    assert (tmp_path / "run/model/model.safetensors").is_file()
+
+
 def test_embeddings_can_begin_with_meanings() -> None:
     import torch
 
@@ -391,17 +415,17 @@ def test_from_texts_to_a_release_in_pieces_or_at_once(
     from safetensors.torch import load_file
 
     from clinical.documents.sentences import split_sentences
-    from clinical.finetune import mistral_release, prepare, small_training, suite_rows
+    from clinical.finetune import mistral_release, packing, small_training, suite_rows
     from clinical.models.mistral_tagger import MistralTagger
 
     def texts(silver: Path, seed: int) -> list[Marked]:
         return [Marked(text, list(split_sentences(text)), {"maccrobat": spans}) for text, spans in NOTES]
 
-    monkeypatch.setattr(prepare, "all_texts", texts)
-    monkeypatch.setattr(prepare, "held_out_texts", lambda: ["Fever and asthma."])
-    monkeypatch.setattr(prepare, "meanings", lambda tokenizer: np.zeros((len(tokenizer), 5), np.int8))
+    monkeypatch.setattr(packing, "all_texts", texts)
+    monkeypatch.setattr(packing, "held_out_texts", lambda: ["Fever and asthma."])
+    monkeypatch.setattr(packing, "meanings", lambda tokenizer: np.zeros((len(tokenizer), 5), np.int8))
     monkeypatch.setattr(suite_rows, "rows", lambda writer, seed: [("ask", [5, 9, 11, 7], 2)])
-    made = prepare.run(tmp_path, tmp_path / "data", None, 420, 0)
+    made = packing.run(tmp_path, tmp_path / "data", None, 420, 0)
     assert list(made.task_rows()) == [("ask", [5, 9, 11, 7], 2)]
 
     def trained(out: str, *arguments: str) -> dict[str, Any]:

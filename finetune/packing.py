@@ -1,7 +1,7 @@
 """Puts all that a small Mistral learns from into one file for training elsewhere (`clinical.finetune.packed`).
 
-    python -m clinical.finetune.prepare --silver build/silver --vocab 8192 --out build/mini
-    python -m clinical.finetune.prepare --silver build/silver --tokenizer build/base --out build/mini
+    python -m clinical.finetune.packing --silver build/silver --vocab 8192 --out build/mini
+    python -m clinical.finetune.packing --silver build/silver --tokenizer build/base --out build/mini
 
 What comes out is a folder: `data.safetensors` and the tokenizer. What choices are made on, and what judges, is not
 in it, but for held-out text, on which the loss is measured.
