@@ -274,12 +274,14 @@ def score_all(question: str, evidence: Sequence[Stretch], scorer: Scorer) -> Ite
 
 
 def says_something(text: str) -> bool:
-    """Return whether a line can be an answer; a few bare words are a signature, or a heading nobody knows.
+    """Return whether a line can be an answer: no question, nor a few bare words, a signature or a heading.
 
-    >>> says_something("Kind regards"), says_something("No rash."), says_something("- Warfarin")
-    (False, True, True)
+    >>> says_something("Kind regards"), says_something("Any rash?"), says_something("No rash.")
+    (False, False, True)
     """
     bare = text.strip()
+    if bare.endswith("?"):
+        return False
     marked = re.search(r"[.!?:;,]$|\d|:\s", bare) or not bare[:1].isalnum()
     return bool(marked) or len(bare.split()) > MAX_BARE_WORDS
 

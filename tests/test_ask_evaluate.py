@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from clinical.cli import cli
 from clinical.corpora import mashqa, medquad_questions, pubmedqa
+from clinical.corpora.answers import answer_documents
 from clinical.corpora.qa import read_folder, read_questions, touched
 from clinical.documents.answers import Reading
 from clinical.errors import UsageError
@@ -303,3 +304,26 @@ def test_what_cannot_be_measured_is_one_line(tmp_path: Path) -> None:
     ):
         result = run(*arguments)
         assert (result.exit_code, line in result.stderr) == (2, True), result.stderr
+
+
+def test_a_corpus_as_documents(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CLINICAL_CORPORA", str(tmp_path))
+    pairs = [
+        {
+            "document": "G/1",
+            "focus": "Gout",
+            "question": "What is Gout ?",
+            "answer": "A disease of joints.\n",
+        },
+        {"document": "G/1", "focus": "Gout", "question": "Who gets Gout ?", "answer": "Older men."},
+    ]
+    write_corpus(tmp_path, "medquad", "train", list(pairs))
+    write_corpus(tmp_path, "medquad", "dev", [])
+    file = answer_documents("medquad", tmp_path)
+    (document,) = map(json.loads, file.read_text(encoding="utf-8").splitlines())
+    text = "What is Gout?\nA disease of joints.\n\nWho gets Gout?\nOlder men."
+    assert document == {"id": "G/1", "title": "Gout", "text": text}
+    before = file.stat().st_mtime_ns
+    assert answer_documents("medquad", tmp_path).stat().st_mtime_ns == before, "an index of it stays as it is"
+    with pytest.raises(UsageError, match="no corpus 'nfcorpus' to ask; available: medquad"):
+        answer_documents("nfcorpus", tmp_path)

@@ -29,6 +29,12 @@ def _modes() -> Sequence[str]:
     return MODES
 
 
+def _corpora() -> Sequence[str]:
+    from clinical.corpora.answers import CORPORA
+
+    return CORPORA
+
+
 def _systems() -> Sequence[str]:
     from clinical.tasks.ask import SYSTEMS
 
@@ -37,7 +43,8 @@ def _systems() -> Sequence[str]:
 
 @click.command(short_help="Ask the notes a question: quoted sentences, or that they do not tell.")
 @click.argument("question")
-@click.argument("paths", metavar="PATH…", nargs=-1, required=True)
+@click.argument("paths", metavar="[PATH…]", nargs=-1)
+@click.option("--corpus", metavar="C", type=Name("corpus", _corpora), help="Ask a corpus too: medquad.")
 @click.option("-k", "most", metavar="N", type=click.IntRange(min=1), default=5, show_default=True,
               help="How many sentences at most.")  # fmt: skip
 @click.option("--system", metavar="S", type=Name("system", _systems),
@@ -67,6 +74,7 @@ def ask(
     ctx: click.Context,
     question: str,
     paths: tuple[str, ...],
+    corpus: str | None,
     most: int,
     system: str | None,
     model: str | None,
@@ -96,14 +104,21 @@ def ask(
       clinical ask "any allergies?" notes/ --section allergies -k 3
       clinical ask "Did she have a stroke?" notes/ --yes-no
       clinical ask "What did the CT show?" notes/ --format jsonl | jq .citations
+      clinical ask "How is gout treated?" --corpus medquad
     """
     from clinical.commands.index import show_changes, update_progress
+    from clinical.corpora.answers import answer_documents
     from clinical.formats.answers import write_answer
     from clinical.index.filters import Filter
+    from clinical.models import cache
     from clinical.models.embedder import Embedder
     from clinical.tasks.ask import ask as answer_question
     from clinical.tasks.ask import load_answerer
 
+    if corpus is not None:
+        paths = (*paths, str(answer_documents(corpus, cache.folder("corpora"))))
+    if not paths:
+        raise UsageError("nothing to ask; give a file or folder of notes, or --corpus medquad")
     if study and not yes_no:
         raise UsageError("--study goes with --yes-no")
     decision: Literal["notes", "study"] | None = ("study" if study else "notes") if yes_no else None
