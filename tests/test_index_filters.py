@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_search import WordBag
 
@@ -118,6 +118,7 @@ def test_an_empty_span_of_time_is_refused() -> None:
         Filter(since="2024-06", until="2024-05-31")
 
 
+@settings(deadline=None)
 @given(st.dates(), st.dates())
 def test_days_months_and_years_agree(first: object, second: object) -> None:
     a, b = f"{first}", f"{second}"

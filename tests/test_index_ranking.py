@@ -230,6 +230,7 @@ def test_stems_of_words() -> None:
     assert stems_of([]) == []
 
 
+@settings(deadline=None)
 @given(st.integers(1, 40), st.integers(0, 300), st.integers(0, 2**32))
 def test_products_are_near_the_exact_ones(size: int, count: int, seed: int) -> None:
     chance = np.random.default_rng(seed)
