@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from summary_cases import HashEmbedder, WordRecognizer
 
@@ -76,7 +76,8 @@ def test_markdown() -> None:
         "- Takes aspirin 300 mg. \\[2\\] **[unsupported: 300 mg is not in the note]**\n\n"
         "## In the note and not in the summary\n\n- **allergies**: penicillin\n\n## Sources\n\n"
         "1. line 1: Fever since Monday.\n2. line 2: Takes \\<b\\>aspirin\\</b\\> 100 mg.\n\n"
-        "*handoff · light (light-summarize) · 2 sentences · 1 not fully supported · 1 unsupported left out on request*\n"
+        "*handoff · light (light-summarize) · 2 sentences · 1 not fully supported"
+        " · 1 unsupported left out on request*\n"
         "> decoded as Windows-1252\n"
     )
 
@@ -128,6 +129,7 @@ def test_a_page_ties_every_sentence_to_its_place_and_loads_nothing() -> None:
     assert written("html").startswith("<!DOCTYPE html>")
 
 
+@settings(deadline=None, max_examples=30)
 @given(st.text(max_size=60), st.data())
 def test_the_note_on_the_page_is_the_note(text: str, data: st.DataObject) -> None:
     cuts = sorted(data.draw(st.lists(st.integers(0, len(text)), min_size=2, max_size=2)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from summary_cases import entities_in
 
@@ -71,6 +71,7 @@ def test_abnormal_results(text: str, found: list[str]) -> None:
     assert [text[result.start : result.end] for result in find_abnormal(text)] == found
 
 
+@settings(deadline=None)
 @given(st.text(max_size=200))
 def test_any_text_can_be_looked_through(text: str) -> None:
     for result in find_abnormal(text):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from summary_cases import WordRecognizer, entities_in
 
@@ -111,6 +111,7 @@ def test_an_empty_note_supports_nothing() -> None:
     assert (checked.support, checked.sources) == ("unsupported", ())
 
 
+@settings(deadline=None)
 @given(st.text(max_size=200))
 def test_any_text_can_be_checked(text: str) -> None:
     checked = check(text)
@@ -153,6 +154,7 @@ def test_names_that_mean_the_same() -> None:
     ]  # fmt: skip
 
 
+@settings(deadline=None)
 @given(st.text(max_size=80))
 def test_plain_words_can_be_taken_away_again(text: str) -> None:
     if " [in plain words: " not in text:
