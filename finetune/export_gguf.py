@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from clinical.errors import ClinicalError, UsageError
-from clinical.finetune.merge import PROBES, answers, divergence
+from clinical.finetune.merge import PROBES, answers, divergence, probe_prompts
 from clinical.models.adapters import CONFIG
 from clinical.models.mistral import find_model, hush_libraries, load_network, load_tokenizer
 
@@ -320,20 +320,19 @@ def _check_tokens(tokenizer: Any, file: Path) -> None:
 
 
 def _compared(folder: Path, file: Path, kind: Kind) -> float | None:
-    """Return how far the answers of the file are from those of the folder; raises `ClinicalError` when too far."""
+    """Return how far the answers of the file are from those of the folder, `None` for a model too large to load twice.
+
+    Raises `ClinicalError` when they are too far, or the tokens are others.
+    """
+    import torch
     from transformers import AutoModelForCausalLM
 
+    tokenizer = load_tokenizer(folder)
+    _check_tokens(tokenizer, file)
     if sum(path.stat().st_size for path in folder.glob("*.safetensors")) / 1e6 > CHECKED_MEGABYTES:
         return None
-    import torch
-
-    tokenizer = load_tokenizer(folder)
-    prompts = [
-        [tokenizer.bos_token_id or 0, *tokenizer(text, add_special_tokens=False)["input_ids"]]
-        for text in PROBES
-    ]
+    prompts = probe_prompts(tokenizer)
     wanted = answers(load_network(folder, four_bit=False).float().eval(), prompts)
-    _check_tokens(tokenizer, file)
     with contextlib.redirect_stderr(io.StringIO()):  # a bar of its own
         read_back = AutoModelForCausalLM.from_pretrained(
             file.parent, gguf_file=file.name, dtype=torch.float32, local_files_only=True

@@ -71,8 +71,7 @@ def merge(base: str, adapter: Path, out: Path, precision: Precision | None = Non
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UsageError(f"{out} is not empty; give another folder")
     hush_libraries()
-    tokenizer = load_tokenizer(folder)
-    prompts = [_ids(tokenizer, text) for text in PROBES]
+    prompts = probe_prompts(load_tokenizer(folder))
     four_bit = _card(adapter).get("method") == "qlora" or "quantization_config" in _json(
         folder / "config.json"
     )
@@ -160,9 +159,10 @@ def divergence(wanted: Sequence[Any], found: Sequence[Any]) -> tuple[float, floa
     return max(0.0, float(places.mean())), max(0.0, float(places.max()))
 
 
-def _ids(tokenizer: Any, text: str) -> list[int]:
-    ids = tokenizer(text, add_special_tokens=False)["input_ids"]
-    return [*([] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]), *ids]
+def probe_prompts(tokenizer: Any) -> list[list[int]]:
+    """Return the prompts on which two models are compared, as tokens."""
+    begin = [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
+    return [[*begin, *tokenizer(text, add_special_tokens=False)["input_ids"]] for text in PROBES]
 
 
 def _write(network: Any, kind: Any, base: Path, made: Path) -> None:
