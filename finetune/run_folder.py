@@ -95,7 +95,7 @@ class RunFolder:
         for path in found:
             if _is_complete(path):
                 return path
-            shutil.rmtree(path)
+            shutil.rmtree(path, ignore_errors=True)
         return None
 
     def records(self) -> list[dict[str, Any]]:
@@ -111,10 +111,14 @@ class RunFolder:
                 break
         return records
 
-    def rewind(self, step: int) -> list[dict[str, Any]]:
-        """Forget what was recorded after a step, and return what is left: it will be recorded again."""
+    def rewind(self, step: int, *, keep: bool = True) -> list[dict[str, Any]]:
+        """Forget what was recorded after a step, and return what is left: it will be recorded again.
+
+        With `keep` the file is written anew; of several processes one does it.
+        """
         records = [record for record in self.records() if record["step"] <= step]
-        write(self.path / "metrics.jsonl", "".join(json.dumps(record) + "\n" for record in records))
+        if keep:
+            write(self.path / "metrics.jsonl", "".join(json.dumps(record) + "\n" for record in records))
         return records
 
     def record(self, record: Mapping[str, Any]) -> None:

@@ -72,6 +72,7 @@ class Run:
     tokens: int = 0
     seconds_before: float = 0.0
     last: tuple[float, int] = (0.0, 0)
+    scores: list[tuple[int, float]] = field(default_factory=list)
 
     @property
     def devices(self) -> int:
@@ -146,11 +147,12 @@ def require_trl() -> None:
 def _train(run: Run, *, resume: bool) -> Path:
     checkpoint = run.folder.last_checkpoint() if resume else None
     if checkpoint:
-        before = run.folder.rewind(int(checkpoint.name.split("-")[1]))
+        before = run.folder.rewind(int(checkpoint.name.split("-")[1]), keep=run.is_first)
+        run.scores = [(record["step"], record["score"]) for record in before if "score" in record]
         run.tokens = next((record["tokens"] for record in reversed(before) if "tokens" in record), 0)
         run.seconds_before = next((record["seconds"] for record in reversed(before)), 0.0)
     elif resume:
-        run.folder.rewind(-1)
+        run.folder.rewind(-1, keep=run.is_first)
     trainer = make_trainer(run)
     stop = _Stop()
     trainer.add_callback(_callback(run, stop))
@@ -164,7 +166,7 @@ def _train(run: Run, *, resume: bool) -> Path:
             f"Stopped at step {step} of {run.steps} and saved in {run.folder.path}. "
             "Go on with the same command and --resume."
         )
-    if not any(record["step"] == step and "eval_loss" in record for record in run.folder.records()):
+    if step not in [scored for scored, _ in run.scores]:
         trainer.evaluate()
     _finish(run, trainer)
     return run.folder.path
@@ -182,6 +184,7 @@ def _quiet() -> Iterator[None]:
             "ignore", category=FutureWarning, module=r"(trl|transformers|peft|accelerate)\."
         )
         warnings.filterwarnings("ignore", ".*pin_memory.*")
+        warnings.filterwarnings("ignore", "Paged optimizers are not supported on CPU")
         try:
             yield
         finally:
@@ -211,8 +214,10 @@ def make_trainer(run: Run) -> Any:
     if recipe.train.loss != "decisions":
         dataset = dataset.remove_columns(["options", "learned"])
     if recipe.packing:
+        from datasets import disable_progress_bars
         from trl.data_utils import pack_dataset
 
+        disable_progress_bars()
         dataset = pack_dataset(dataset.select(run.prepared.order), recipe.max_length, "bfd", {})
     else:
         dataset = dataset.select(run.prepared.order)
@@ -402,6 +407,7 @@ def trainer_class() -> type[Any]:
             }
             score = result.overall if result.overall is not None else -metrics["eval_loss"]
             record["score"] = round(score, 6)
+            self.run.scores.append((int(self.state.global_step), round(score, 6)))
             self.run.record(record)
             if self.state.global_step:
                 self._keep_best(score)
@@ -427,7 +433,9 @@ def trainer_class() -> type[Any]:
             self.best_score = score
             best = self.run.folder.best
             partial = best.with_name("best.partial")
-            shutil.rmtree(partial, ignore_errors=True)
+            if self.run.is_first:
+                shutil.rmtree(partial, ignore_errors=True)
+            self.accelerator.wait_for_everyone()
             self.save_model(str(partial))
             if self.run.is_first:
                 write(
@@ -558,7 +566,7 @@ def _callback(run: Run, stop: _Stop) -> Any:
 
 
 def _learns_no_more(run: Run) -> bool:
-    scores = [record["score"] for record in run.folder.records() if "score" in record and record["step"]]
+    scores = [score for step, score in run.scores if step]
     best = scores.index(max(scores)) if scores else 0
     return len(scores) - 1 - best >= run.recipe.evaluate.patience
 
@@ -614,10 +622,10 @@ def _is_installed(name: str) -> bool:
 def _finish(run: Run, trainer: Any) -> None:
     """Put the best adapter and its card into the run folder."""
     folder, recipe = run.folder, run.recipe
-    if not folder.best.is_dir():
-        raise ClinicalError(f"{folder.path}: the run kept no adapter; resume it with --resume")
     if not run.is_first:
         return
+    if not folder.best.is_dir():
+        raise ClinicalError(f"{folder.path}: the run kept no adapter; resume it with --resume")
     for path in folder.best.iterdir():
         if path.name.startswith(("adapter_", "model", "config.json", "generation_config")):
             shutil.copyfile(path, folder.path / path.name)
