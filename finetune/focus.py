@@ -35,10 +35,11 @@ RIDGE = 1.0
 
 _CARD = """\
 # The weights of query words; `focus.py` says what they mean. Made by `python -m clinical.finetune.focus --write` from
-# MeQSum, train ({questions:,} consumer questions with one-line summaries, CC BY 4.0; without those that LiveQA has too).
+# MeQSum, train ({questions:,} consumer questions with one-line summaries, CC BY 4.0; without those also in LiveQA).
 # No text of it is here: only how often its {words:,} most frequent words, as stems, are kept in the summaries.
 # Mean average precision of the words of a summary among those of its question, {dev} questions of MeQSum's dev split:
-# {score:.3f}; by rarity alone {rarity:.3f}. Questions of consumers in English: other text is weighed by rarity and place.
+# {score:.3f}; by rarity alone {rarity:.3f}. They are consumers' questions in English: the words of other queries are
+# weighed by rarity, place and repetition.
 """
 
 

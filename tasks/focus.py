@@ -1,7 +1,7 @@
 """What a query is about: how much each of its words says.
 
     weigh("My son was told he has HNPP. Could the trouble with my hands be this and not arthritis?")
-    arthritis 1.0, hnpp 0.98, hands 0.44, trouble 0.16, told 0.05
+    HNPP 1.0, arthritis 0.87, hands 0.73, trouble 0.33, son 0.12
 
 A consumer's message tells a story around its question; a search for all its words finds other stories. For each
 word the chance is estimated that somebody who puts the message into one line would keep it: by logistic

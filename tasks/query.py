@@ -1,7 +1,7 @@
 """A query as it is looked for: which of its words, how much each counts, and by which other names.
 
     query = read_query("My father had an MI. Which blood thinner should he take?")
-    query.terms         {"mi": 0.7, "thinner": 1.0, …, "myocardial infarction": 0.5, "warfarin": 0.2, …}
+    query.terms         {"blood": 1.0, "mi": 0.58, …, "myocardial infarction": 0.46, …, "warfarin": 0.25, …}
     query.remarks       what the user should know of this
 
 The words come from `clinical.tasks.focus`, the names from `clinical.tasks.synonyms`.

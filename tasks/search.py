@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, lru_cache
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from clinical.documents.annotations import Assertion, AssertionStatus, Entity
 from clinical.documents.sections import find_sections
@@ -66,6 +66,14 @@ class Found:
     remarks: Sequence[str] = field(default_factory=tuple)
 
 
+class Chooser(Protocol):
+    """What puts some of the sentences of the hits in their place, as a language model does."""
+
+    def hits(self, query: str, found: Sequence[Hit], k: int) -> tuple[list[Hit], list[str]]:
+        """Return at most `k` hits, and what the user should know."""
+        ...
+
+
 def find(
     query: str,
     paths: Sequence[str],
@@ -77,13 +85,15 @@ def find(
     section: str | None = None,
     filter: Filter = EVERYTHING,
     expand: bool = True,
+    chooser: Chooser | None = None,
     done: Callable[[int, int], None] = lambda files, of: None,
 ) -> Found:
     """Return the `k` best passages of the notes in the paths.
 
     With `assertion` only those where it is that of the query's words; `present` keeps passages without any of
     the words too, since nothing there speaks against them. With `section` only those in that section, with `filter`
-    only those that it lets through. Unless told not to `expand`, other names of what is asked for are looked for too.
+    only those that it lets through. Unless told not to `expand`, other names of what is asked for are looked for too. A
+    `chooser` reads the best passages and puts the sentences that it chooses in their place.
     Raises `UsageError` for a query without words, paths that are not there, and a section that there is not.
     """
     asked = read_query(query, names=expand)
@@ -105,6 +115,9 @@ def find(
             with store.transaction():
                 for name in search.stale:
                     store.touch(name, LOOK_AGAIN, 0)
+        if chooser is not None:
+            hits, said = chooser.hits(asked.text, hits, k)
+            remarks = (*remarks, *said)
         return Found(hits, total, (*asked.remarks, *remarks, *search.remarks()))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import click
@@ -14,8 +14,13 @@ if TYPE_CHECKING:
     from clinical.index.ranking import Ranked
     from clinical.index.store import Store
     from clinical.models.embedders import TextEmbedder
-    from clinical.scoring.retrieval import RetrievalEvaluation
+    from clinical.scoring.retrieval import RetrievalEvaluation, Run
     from clinical.tasks.query import Query
+    from clinical.tasks.search_mistral import MistralChooser
+
+
+DOCUMENTS_READ, CHARACTERS_READ = 10, 400
+"""What a language model is shown of a ranking."""
 
 
 @click.command()
@@ -49,6 +54,13 @@ if TYPE_CHECKING:
     show_default=True,
     help="The half of the queries that settings were chosen on, or the other.",
 )
+@click.option(
+    "--systems",
+    metavar="S,…",
+    default="light",
+    show_default=True,
+    help="Beside light, mistral:MODEL puts the ten best documents of the first mode in the order of its likelihoods.",
+)
 @click.option("--no-expand", is_flag=True, help="Do not look for other names of what is asked for.")
 @click.option(
     "--embedder", metavar="NAME|FOLDER", help="A sentence-transformers model.  [default: all-MiniLM-L6-v2]"
@@ -59,6 +71,7 @@ def search(
     modes: str,
     wording: str,
     half: Half,
+    systems: str,
     no_expand: bool,
     embedder: str | None,
     format_: str,
@@ -78,12 +91,27 @@ def search(
     from clinical.models.embedders import load_embedder
     from clinical.scoring.retrieval import render_retrieval
 
-    wanted, encoder = _modes(modes), load_embedder(embedder)
+    wanted, encoder, choosers = _modes(modes), load_embedder(embedder), _choosers(systems)
     collections = [read_collection(source, wording=wording, half=half) for source in sources]
     evaluations = [
-        _evaluate_search(collection, wanted, encoder, expand=not no_expand) for collection in collections
+        _evaluate_search(collection, wanted, encoder, choosers, expand=not no_expand)
+        for collection in collections
     ]
     click.echo(render_retrieval(evaluations, format_), nl=False)
+
+
+def _choosers(systems: str) -> dict[str, MistralChooser]:
+    """Return the language models that are to be measured, by the name of the system."""
+    from clinical.tasks.search_mistral import load_chooser
+
+    found = {}
+    for system in (name.strip() for name in systems.split(",")):
+        kind, _, model = system.partition(":")
+        if kind not in ("light", "mistral"):
+            raise UsageError(f"--systems: no system {system!r}; available: light, mistral:MODEL")
+        if kind == "mistral":
+            found[system] = load_chooser(model or None)
+    return found
 
 
 def _modes(names: str) -> list[str]:
@@ -102,28 +130,45 @@ def _known_modes() -> tuple[str, ...]:
 
 
 def _evaluate_search(
-    collection: Collection, modes: Sequence[str], embedder: TextEmbedder, *, expand: bool
+    collection: Collection,
+    modes: Sequence[str],
+    embedder: TextEmbedder,
+    choosers: Mapping[str, MistralChooser],
+    *,
+    expand: bool,
 ) -> RetrievalEvaluation:
     from clinical.scoring.retrieval import RetrievalEvaluation, score_run
     from clinical.tasks.query import read_query
 
     queries = {id: read_query(text, names=expand) for id, text in collection.queries.items()}
+    runs: dict[str, Run] = {}
     with _opened(collection, embedder) as store:
         own_ids = store.own_ids()
-        rankings = [
-            score_run(
-                mode,
-                {
-                    id: {
-                        own_ids[found.passage]: found.score for found in _ranked(store, query, mode, embedder)
-                    }
-                    for id, query in queries.items()
-                },
-                collection.judgements,
-            )
-            for mode in modes
-        ]
+        for mode in modes:
+            runs[mode] = {
+                id: {own_ids[found.passage]: found.score for found in _ranked(store, query, mode, embedder)}
+                for id, query in queries.items()
+            }
+    for system, chooser in choosers.items():
+        runs[system] = _chosen(runs[modes[0]], collection, chooser)
+    rankings = [score_run(name, run, collection.judgements) for name, run in runs.items()]
     return RetrievalEvaluation(collection.name, len(collection.documents), len(queries), rankings)
+
+
+def _chosen(run: Run, collection: Collection, chooser: MistralChooser) -> Run:
+    """Return the run with the best documents of each query in the order of the model; it reads how they begin."""
+    texts = {
+        note.id: " ".join(f"{note.title or ''} {note.text}"[:CHARACTERS_READ].split())
+        for note in collection.documents
+    }
+    chosen = {}
+    for id, documents in run.items():
+        ranked = sorted(documents, key=lambda document: -documents[document])
+        best = ranked[:DOCUMENTS_READ]
+        order = chooser.choose(collection.queries[id], [texts[document] for document in best]).order
+        ordered = [best[place] for place in order] + ranked[DOCUMENTS_READ:]
+        chosen[id] = {document: float(-place) for place, document in enumerate(ordered)}
+    return chosen
 
 
 def _ranked(store: Store, query: Query, mode: str, embedder: TextEmbedder) -> list[Ranked]:

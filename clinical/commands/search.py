@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, get_args
 import click
 
 from clinical.commands.options import Name
+from clinical.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -74,6 +75,19 @@ def _assertions() -> Sequence[str]:
 @click.option("--until", metavar="DATE", help="Only documents of this day, month or year, or earlier.")
 @click.option("--no-expand", is_flag=True, help="Do not look for other names: MI, myocardial infarction.")
 @click.option(
+    "--system",
+    metavar="S",
+    type=Name("system", lambda: ("light", "mistral")),
+    default="light",
+    show_default=True,
+    help="light, or mistral: a language model chooses the sentences that answer among those found.",
+)
+@click.option(
+    "--model", metavar="M", help="The model of mistral: a shipped one, a folder, a hub id, a server's URL."
+)
+@click.option("--adapter", metavar="DIR", help="An adapter of yours for the model.")
+@click.option("--prompt", metavar="FILE", help="A prompt template of yours in place of search.v1.")
+@click.option(
     "--format",
     "format_",
     metavar="F",
@@ -95,6 +109,10 @@ def search(
     since: str | None,
     until: str | None,
     no_expand: bool,
+    system: str,
+    model: str | None,
+    adapter: str | None,
+    prompt: str | None,
     format_: str | None,
     quiet: bool,
 ) -> None:
@@ -117,6 +135,13 @@ def search(
     from clinical.models.embedders import load_embedder
     from clinical.tasks.search import find
 
+    chooser = None
+    if system == "mistral":
+        from clinical.tasks.search_mistral import load_chooser
+
+        chooser = load_chooser(model, adapter, prompt)
+    elif model or adapter or prompt:
+        raise UsageError("--model, --adapter and --prompt belong to --system mistral")
     with update_progress(quiet) as done:
         found = find(
             query,
@@ -128,6 +153,7 @@ def search(
             section=section,
             filter=Filter(path=within, since=since, until=until),
             expand=not no_expand,
+            chooser=chooser,
             done=done,
         )
     show_changes(found.changes, found.remarks, quiet)

@@ -20,7 +20,8 @@ _WORD = re.compile(r"\w+")
 _COMMON_WORDS = """a about after all also am an and any are as at be because been being but by can could did do does for
 from get had has have having he her hers him his how i if in into is it its just like me my need no not of
 off on or our out over please she should so some such than thank thanks that the their them then there these
-they this to up us was we were what when where which while who whom why will with would you your"""
+they this to up us was we were what when where which while who whom why will with would you your
+hello hi dear sir madam somebody someone anybody anyone anything something hope"""
 _COMMON = frozenset(_COMMON_WORDS.split())
 
 
