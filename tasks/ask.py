@@ -30,7 +30,7 @@ from clinical.models import settings
 from clinical.models.embedders import TextEmbedder
 from clinical.tasks.assertion import assess
 from clinical.tasks.evidence import Stretch, Told, gather, known_share, sections_of
-from clinical.tasks.likelihood import LikelihoodScorer
+from clinical.tasks.likelihood import LikelihoodScorer, core
 from clinical.tasks.search import assertion_of, find, mentions_of
 
 if TYPE_CHECKING:
@@ -153,7 +153,10 @@ def ask(
         done=done,
     )
     answer = answerer.answer(question, gather(found.hits))
-    return Asked(answer, found.changes, found.remarks)
+    asked = core(question)
+    return Asked(
+        answer if asked == question else replace(answer, searched=asked), found.changes, found.remarks
+    )
 
 
 def load_answerer(

@@ -374,9 +374,11 @@ def test_the_command_answers_and_writes_by_contract(notes: Path, monkeypatch: py
 
 @pytest.mark.embedded
 def test_a_question_of_five_thousand_words_is_answered(notes: Path) -> None:
-    result = run("ask", "and she was not well at all " * 800 + QUESTION, str(notes))
+    result = run("ask", "And she was not well at all. " * 800 + QUESTION, str(notes))
     assert result.exit_code == 0, result.output
-    assert "gastric bleed" in json.loads(result.stdout)["answer"]
+    answer = json.loads(result.stdout)
+    assert "gastric bleed" in answer["answer"]
+    assert answer["searched"] == QUESTION
 
 
 @pytest.mark.parametrize(

@@ -85,8 +85,9 @@ class AnswerSentence:
 class Answer:
     """What the notes say to a question, or, `abstained`, that they do not tell; then `nearest` is what comes nearest.
 
-    `score` is how sure the system is that the notes answer at all, from 0 to 1. `searched` is what was searched
-    for when that is not the question itself. `decision` and the likelihood of each belong to yes/no questions.
+    `score` is how sure the system is that the notes answer at all, from 0 to 1. `searched` is what the sentences were
+    compared with when that is not the whole question. `decision` and the likelihood of each belong to yes/no
+    questions.
     """
 
     question: str
