@@ -2,10 +2,13 @@
 
     rows(Writer(tokenizer, V3))          # task, ids, where the answer begins
 
-`ask`: which of up to 24 numbered sentences answer (`ask.quote.v1`), on made-up notes and on the articles of MedQuAD, a
-part of them without an answer. `summarize`: what a patient asks (`summarize.question.v1`), from MeQSum; and which
-sentences of a talk between doctor and patient are needed for the note (`summarize.extract.v1`): those of MTS-Dialog and
-ACI-Bench whose words the human note has. Summaries in prose are left out: a model of this size makes them up.
+- `ask`: which of up to 24 numbered sentences answer (`ask.quote.v1`), on made-up notes and on articles of MedQuAD, a
+  part of them without an answer.
+- `search`: which of the sentences that were found answer (`search.v1`): those of a made-up note, or of two articles, in
+  any order.
+- `summarize`: what a patient asks (`summarize.question.v1`), from MeQSum; and which sentences of a talk between doctor
+  and patient are needed for the note (`summarize.extract.v1`): those of MTS-Dialog and ACI-Bench whose words the human
+  note has. Summaries in prose are left out: a model of this size makes them up.
 """
 
 from __future__ import annotations
@@ -28,10 +31,14 @@ from clinical.prompts.templates import Template
 from clinical.tasks.ask import Scored
 from clinical.tasks.ask_mistral import READ, numbered
 from clinical.tasks.evidence import Stretch, Told
+from clinical.tasks.search_mistral import PROMPT
+from clinical.tasks.search_mistral import READ as SEARCH_READ
 from clinical.tasks.terms import content
 
-MADE_UP = 6000
-ARTICLES = 4500
+MADE_UP = 5000
+ARTICLES = 3500
+SEARCHED_NOTES = 2500
+SEARCHED_ARTICLES = 2000
 STRANGERS = 0.15
 """The share of questions on articles that are put to another article, which does not answer them."""
 
@@ -58,6 +65,7 @@ def examples(seed: int) -> Iterator[Example]:
     for made in synthetic_questions.questions(MADE_UP, seed, _sentences_of_notes()):
         yield _asked(template, made.question, "", made.lines, made.answers, choose)
     yield from _on_articles(template, choose)
+    yield from _searches(seed + 1, choose)
     yield from _questions_of_patients()
     yield from _dialogues(choose)
 
@@ -113,6 +121,39 @@ def _asked(
     request = Request((Message("user", template.render(values)),), constraint)
     chosen = tuple(sorted(number + 1 for number in answers if number < len(lines)))[:MOST_CHOSEN]
     return Example("ask", title, constraint.write(chosen), request, chosen=chosen)
+
+
+def _searches(seed: int, choose: random.Random) -> Iterator[Example]:
+    template = templates.load(PROMPT)
+    for made in synthetic_questions.questions(SEARCHED_NOTES, seed, _sentences_of_notes()):
+        found = [(sentence, number in made.answers) for number, (_, sentence) in enumerate(made.lines)]
+        yield _found(template, made.question, found, choose)
+    items = list(medquad_questions.read("train"))
+    for item in choose.sample(items, min(SEARCHED_ARTICLES, len(items))):
+        lines, answers = _window(item, item.answers or frozenset(), choose)
+        found = [(sentence, number in answers) for number, (_, sentence) in enumerate(lines[:12])]
+        other = choose.choice(items)
+        if other.title != item.title:
+            found += [(sentence, False) for _, sentence in _window(other, frozenset(), choose)[0][:12]]
+        yield _found(template, item.question, found, choose)
+
+
+def _found(
+    template: Template, query: str, found: Sequence[tuple[str, bool]], choose: random.Random
+) -> Example:
+    """Return the choice among sentences that a search found, each with whether it answers."""
+    mixed = choose.sample(found, len(found))[:SEARCH_READ]
+    request = searched(template, query, [sentence for sentence, _ in mixed])
+    assert isinstance(request.constraint, Selection)
+    chosen = tuple(number for number, (_, answers) in enumerate(mixed, 1) if answers)
+    return Example("search", query, request.constraint.write(chosen), request, chosen=chosen)
+
+
+def searched(template: Template, query: str, sentences: Sequence[str]) -> Request:
+    """Return the request to choose among sentences that were found, as `clinical search` puts it."""
+    text = "\n".join(f"[{number}] {' '.join(one.split())}" for number, one in enumerate(sentences, 1))
+    values = templates.checked(template, {"query": query, "text": text})
+    return Request((Message("user", template.render(values)),), Selection(len(sentences), len(sentences)))
 
 
 def _questions_of_patients() -> Iterator[Example]:

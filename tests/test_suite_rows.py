@@ -21,6 +21,7 @@ from clinical.prompts.labels import clinical_labels
 from clinical.tasks.ask import Scored
 from clinical.tasks.ask_mistral import MistralAnswerer
 from clinical.tasks.evidence import stretch_of
+from clinical.tasks.search_mistral import PROMPT, MistralChooser
 
 LINES = [("PLAN", "Apixaban was stopped."), ("PLAN", "The reason was melena."), ("LABS", "Potassium 4.1.")]
 
@@ -48,6 +49,28 @@ def test_a_question_is_put_as_the_product_puts_it() -> None:
     assert (example.answer, example.chosen) == ("1, 2", (1, 2))
 
 
+def test_a_search_is_put_as_the_product_puts_it() -> None:
+    class Roomy:
+        window = 10_000
+
+        def count_tokens(self, text: str) -> int:
+            return len(text)
+
+    template = templates.load(PROMPT)
+    texts = ["Apixaban was stopped.", "Potassium 4.1.", "Melena."]
+    asked, count = MistralChooser(cast(Any, Roomy()), template)._request("why no apixaban", texts)
+    assert count == 3
+    assert suite_rows.searched(template, "why no apixaban", texts) == asked
+    found = [(text, text == "Melena.") for text in texts]
+    examples = [suite_rows._found(template, "?", found, random.Random(seed)) for seed in range(20)]
+    for example in examples:
+        assert example.request is not None
+        (number,) = example.chosen
+        assert f"[{number}] Melena." in example.request.messages[0].text
+        assert example.answer == str(number)
+    assert len({example.chosen for example in examples}) == 3
+
+
 def test_sentences_are_chosen_as_the_product_lets_choose() -> None:
     sentences = ["Any fever today?", "No fever, but a cough for a week.", "Okay.", "And lisinopril daily."]
     (example,) = suite_rows._needed(
@@ -71,10 +94,12 @@ def test_rows_end_with_an_answer_that_is_allowed(writer: Writer, monkeypatch: py
     monkeypatch.setattr(suite_rows, "_on_articles", lambda template, choose: [])
     monkeypatch.setattr(suite_rows, "_questions_of_patients", lambda: [])
     monkeypatch.setattr(suite_rows, "_dialogues", lambda choose: [])
+    monkeypatch.setattr(suite_rows, "SEARCHED_NOTES", 10)
+    monkeypatch.setattr(suite_rows.medquad_questions, "read", lambda split: [])
     made = list(suite_rows.rows(writer, seed=1))
     answers = [writer.tokens._tokenizer.decode(ids[answer:]).removesuffix("</s>") for _, ids, answer in made]
-    assert {task for task, _, _ in made} == {"ask"}
-    assert all(Selection(24, 5).parse(answer) is not None for answer in answers)
+    assert [task for task, _, _ in made] == ["ask"] * 30 + ["search"] * 10
+    assert all(Selection(24).parse(answer) is not None for answer in answers)
     assert " none" in answers
     assert len(set(answers)) > 5
 
