@@ -128,7 +128,6 @@ def test_every_sentence_is_a_quote_at_its_place(style: str) -> None:
 
 
 @settings(max_examples=25, deadline=None)
-@settings(deadline=None)
 @given(st.text(max_size=120), st.sampled_from(sorted(STYLES)))
 def test_any_text_has_a_summary(text: str, style: str) -> None:
     (summary,) = summarize([Note("x", text)], LIGHT, style, recognizer=WordRecognizer())
@@ -198,7 +197,6 @@ def test_what_is_no_dialogue_has_no_turns() -> None:
     assert find_turns("") == []
 
 
-@settings(deadline=None)
 @settings(deadline=None)
 @given(st.text(max_size=300))
 def test_units_are_quotes(text: str) -> None:
