@@ -39,7 +39,8 @@ _LONGEST = 50_000
 """So many words of a query are looked at."""
 
 _FURTHEST = 200
-"""Messages are seldom longer; in what is, a word is not less telling the further it stands from the beginning."""
+"""Messages are seldom longer; in what is, a word is not less telling the further down it stands, nor
+the more words there are."""
 
 # The words of MiniLM's vocabulary stand in the order of how common they are, from number 1996 on.
 _FIRST_WORD, _VOCABULARY = 1995, 30522
@@ -103,7 +104,7 @@ def features(query: str, odds: Mapping[str, float]) -> list[tuple[str, str, list
     """
     seen = _seen(query)
     rarities = dict(zip(seen, _rarities([found.text.lower() for found in seen.values()]), strict=True))
-    length = math.log(len(seen)) if seen else 0.0
+    length = math.log(min(len(seen), _FURTHEST)) if seen else 0.0
     return [
         (
             stem,

@@ -335,3 +335,54 @@ def test_no_hits_is_one_line(notes: Path) -> None:
     result = run("search", "zygomycosis", str(notes), "--mode", "lexical")
     assert (result.exit_code, result.stdout) == (0, "")
     assert result.stderr.splitlines()[-1] == "no passages found; try other words, or --mode dense"
+
+
+def test_other_names_are_found_marked_and_said(notes: Path) -> None:
+    (notes / "heart.txt").write_text("No history of heart attack. Old MI in 2019.", encoding="utf-8")
+    found = search("myocardial infarction", notes, k=1, mode="lexical")
+    assert [
+        (mention.text, mention.assertion and mention.assertion.status) for mention in found.hits[0].mentions
+    ] == [
+        ("heart attack", "negated"),
+        ("MI", "historical"),
+    ]
+    assert [mention["for"] for mention in found.hits[0].as_dict()["mentions"]] == [
+        "myocardial infarction"
+    ] * 2
+    assert "myocardial infarction = heart attack, MI" in found.remarks[0]
+    stream = io.BytesIO()
+    write_hits("html", "myocardial infarction", found.hits, stream)
+    shown = BeautifulSoup(stream.getvalue(), "html.parser")
+    assert [(mark.text, mark["class"], mark["title"]) for mark in shown.find_all("mark")] == [
+        ("heart attack", ["negated", "other"], "negated, for myocardial infarction"),
+        ("MI", ["historical", "other"], "historical, for myocardial infarction"),
+    ]
+    assert shown.find(class_="also").text == (
+        "also: heart attack for myocardial infarction, mi for myocardial infarction"
+    )
+    assert search("myocardial infarction", notes, mode="lexical", expand=False).hits == []
+
+
+def test_what_was_found_by_meaning_is_judged_by_its_nearest_words(notes: Path) -> None:
+    (notes / "denied.txt").write_text("The man denies zzz and has a cough.", encoding="utf-8")
+
+    class Meaning(WordBag):
+        """For it "qqq" means what "zzz" does."""
+
+        def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+            return super().embed([text.replace("qqq", "zzz") for text in texts])
+
+    found = search("qqq", notes, Meaning(), k=1)
+    assert (names(found), found.hits[0].mentions, found.hits[0].assertion) == (["denied"], (), None)
+    assert "denied" not in names(search("qqq", notes, Meaning(), assertion="present"))
+    (hit,) = search("qqq", notes, Meaning(), k=1, assertion="negated").hits
+    assert [mention.text for mention in hit.mentions] == ["zzz"]
+
+
+def test_a_filter_by_path_is_said_when_nothing_passes(notes: Path) -> None:
+    result = run("search", "apixaban", str(notes), "--path", "*.pdf", "--mode", "lexical", "--no-expand")
+    assert result.exit_code == 0
+    assert result.stderr.splitlines()[-1] == "no passages found; try other words, or fewer filters"
+    result = run("search", "apixaban", str(notes), "--path", "stroke*", "--mode", "lexical", "--no-expand")
+    assert {Path(json.loads(line)["path"]).name for line in result.stdout.splitlines()} == {"stroke.txt"}
+    assert run("search", "pain", str(notes), "--since", "soon").exit_code == 2

@@ -158,6 +158,8 @@ def search(
         )
     show_changes(found.changes, found.remarks, quiet)
     if not found.hits and not quiet:
-        click.echo("no passages found; try other words, or --mode dense", err=True)
+        narrowed = assertion or section or within or since or until
+        way = "fewer filters" if narrowed else "--mode dense"
+        click.echo(f"no passages found; try other words, or {way}", err=True)
     write_hits(format_ or ("table" if sys.stdout.isatty() else "jsonl"), query, found.hits, sys.stdout)
     ctx.exit(1 if found.changes.faults else 0)
