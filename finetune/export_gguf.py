@@ -25,6 +25,7 @@ from clinical.errors import ClinicalError, UsageError
 from clinical.finetune.merge import PROBES, answers, divergence, probe_prompts
 from clinical.models.adapters import CONFIG
 from clinical.models.mistral import find_model, hush_libraries, load_network, load_tokenizer
+from clinical.prompts.inline_tags import close_tag, open_tag
 
 Kind = Literal["f32", "f16", "q8_0"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -284,9 +285,17 @@ def _type(
     if token == unknown:
         return int(kinds.UNKNOWN)
     if token in added:
-        return int(kinds.CONTROL if added[token]["special"] else kinds.USER_DEFINED)
+        # llama.cpp writes no control token into an answer, and the tags of labels must stand there.
+        hidden = added[token]["special"] and not _is_tag(token, added)
+        return int(kinds.CONTROL if hidden else kinds.USER_DEFINED)
     is_byte = model.get("byte_fallback") and len(token) == 6 and token.startswith("<0x")
     return int(kinds.BYTE if is_byte else kinds.NORMAL)
+
+
+def _is_tag(token: str, added: Mapping[str, Any]) -> bool:
+    """Return whether the token opens or closes a label; `<s>` and `</s>` pair up like that, but end a text."""
+    name = token.strip("<>").removeprefix("/")
+    return name != "s" and open_tag(name) in added and close_tag(name) in added
 
 
 def _adds_blank(stored: Mapping[str, Any]) -> bool:
