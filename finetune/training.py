@@ -692,5 +692,6 @@ def card(run: Run) -> dict[str, Any]:
         "dev_score": scores["score"],
         "dev_scores": {name: value for name, value in scores.items() if name not in shown},
         "dev_step": best["step"],
+        "before_training": next((score for step, score in run.scores if step == 0), None),
         "dev": [source.name for source in recipe.dev] or f"{recipe.hold_out:g} of the data",
     }

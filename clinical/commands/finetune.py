@@ -272,6 +272,11 @@ def _what_next(recipe: Recipe, folder: Path) -> list[str]:
     card = json.loads((folder / "clinical.json").read_text(encoding="utf-8"))
     scores = ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in card["dev_scores"].items())
     lines = [f"{folder}: step {card['dev_step']}, {scores}; {folder / 'report.html'}"]
+    before = card.get("before_training")
+    if before is not None and card["dev_score"] <= before:
+        lines.append(
+            f"The base alone scored {before:g}, this {card['dev_score']:g}: no better than without it."
+        )
     model = str(folder) if recipe.method == "full" else recipe.base
     adapter = "" if recipe.method == "full" else f" --adapter {folder}"
     calls = {
