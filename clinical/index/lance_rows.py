@@ -10,7 +10,7 @@ from clinical.index.filters import Filter, day_of, first_day, last_day, path_pat
 from clinical.index.location import full_name
 
 if TYPE_CHECKING:
-    import pyarrow as pa  # type: ignore[import-untyped]
+    import pyarrow as pa
     from lancedb.query import FullTextQuery
 
 

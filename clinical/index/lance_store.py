@@ -49,7 +49,7 @@ from clinical.index.words import words_of
 
 if TYPE_CHECKING:
     import numpy as np
-    import pyarrow as pa  # type: ignore[import-untyped]
+    import pyarrow as pa
     from lancedb.table import Table
     from numpy.typing import NDArray
 
