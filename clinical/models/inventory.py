@@ -14,6 +14,10 @@ from pathlib import Path
 from clinical.models.spacy_baseline import installed_official_models
 
 
+LIGHT_FILES = ("tagger.json", "selector.json", "decision.json", "salience.json")
+"""What the light system has for ner, for the sentences of answers, for yes or no, and for summaries."""
+
+
 @dataclass(frozen=True)
 class Found:
     """A model on this machine. `origin`: `shipped`, `installed` (a Python package) or `downloaded`."""
@@ -58,7 +62,7 @@ def downloaded_models() -> list[Found]:
 
 def _system(folder: Path) -> str | None:
     """Return the system that a folder of weights belongs to, by the file that each kind has."""
-    if (folder / "tagger.json").is_file():
+    if any((folder / name).is_file() for name in LIGHT_FILES):
         return "light"
     if (folder / "meta.json").is_file():
         return "scispacy"
