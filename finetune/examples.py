@@ -39,6 +39,8 @@ SYNTHETIC = "synthetic"
 MADE_UP = 2000
 MOST_CHOSEN = 5
 """How many sentences a model may choose at a time, as in `clinical ask`."""
+HELD_OUT = 999
+"""The number of the pass that is held out: made-up notes of it stand in no other."""
 FRESH_PASSES = 3
 """So many passes over the corpora of ner are cut at places of their own; later ones repeat them."""
 
@@ -191,7 +193,7 @@ def halves(example: Example, template: Template) -> tuple[Example, Example] | No
 
 def _ner(recipe: Recipe, source: Source, number: int) -> Found:
     template = template_of(recipe, source)
-    seed = 1000 * recipe.train.seed + number % FRESH_PASSES
+    seed = 1000 * recipe.train.seed + (number if number == HELD_OUT else number % FRESH_PASSES)
     choose = random.Random(f"{source.name} {seed}")
     cut = list(_passages(recipe, source, seed))[: source.limit]
     examples = [
@@ -262,7 +264,7 @@ def gold_of(recipe: Recipe, source: Source, rows: int) -> Gold:
     from clinical.corpora.records import Mention
 
     # Another seed than any that is trained on.
-    cut = list(synthetic(limit, 1000 * recipe.train.seed + 999, synthetic_fillers()))
+    cut = list(synthetic(limit, 1000 * recipe.train.seed + HELD_OUT, synthetic_fillers()))
     documents = tuple(
         GoldDocument(
             f"made-up {number}",
@@ -307,6 +309,7 @@ def _key(text: str) -> str:
 
 
 __all__ = [
-    "FRESH_PASSES", "PROMPTS", "Example", "Found", "gold_of", "halves", "known_labels", "questions", "read_source",
+    "FRESH_PASSES",
+    "HELD_OUT", "PROMPTS", "Example", "Found", "gold_of", "halves", "known_labels", "questions", "read_source",
     "selection", "template_of", "windows",
 ]  # fmt: skip

@@ -16,6 +16,7 @@ from typing import Any
 
 from clinical.finetune.examples import (
     FRESH_PASSES,
+    HELD_OUT,
     Example,
     gold_of,
     halves,
@@ -155,7 +156,7 @@ class _Preparation:
             limited = replace(source, limit=min(rows, source.limit or rows))
             if source.task == "ner":
                 self.out.gold.append(gold_of(self.recipe, source, rows))
-            examples = read_source(self.recipe, limited).examples
+            examples = read_source(self.recipe, limited, HELD_OUT).examples
             apart = [example for example in examples if example.group not in known]
             self.out.overlapping += len(examples) - len(apart)
             self._score(apart, source)

@@ -84,10 +84,13 @@ class RunFolder:
                 f"{self.path} is a run of another recipe: {shown}; resume it with the same settings"
             )
 
-    def best_score(self) -> float:
-        """Return the score of the best adapter so far, minus infinity without any."""
+    def best_score(self) -> tuple[float, float]:
+        """Return the score of the best adapter so far, and its loss with the other sign to tell equals apart."""
         note = self.best / "best.json"
-        return float(json.loads(note.read_text(encoding="utf-8"))["score"]) if note.is_file() else -math.inf
+        if not note.is_file():
+            return -math.inf, -math.inf
+        best = json.loads(note.read_text(encoding="utf-8"))
+        return float(best["score"]), -float(best["loss"])
 
     def last_checkpoint(self) -> Path | None:
         """Return the newest complete checkpoint. Those that were being written when the run ended are removed."""

@@ -410,7 +410,7 @@ def trainer_class() -> type[Any]:
             self.run.scores.append((int(self.state.global_step), round(score, 6)))
             self.run.record(record)
             if self.state.global_step:
-                self._keep_best(score)
+                self._keep_best(score, metrics["eval_loss"])
             self.run.mark()
             return metrics
 
@@ -426,11 +426,11 @@ def trainer_class() -> type[Any]:
             finally:
                 network.train(was_training)
 
-        def _keep_best(self, score: float) -> None:
+        def _keep_best(self, score: float, loss: float) -> None:
             """Keep the adapter when it is better than all before it; an evaluation that is repeated changes nothing."""
-            if score <= self.best_score:
+            if (score, -loss) <= self.best_score:
                 return
-            self.best_score = score
+            self.best_score = (score, -loss)
             best = self.run.folder.best
             partial = best.with_name("best.partial")
             if self.run.is_first:
@@ -439,7 +439,8 @@ def trainer_class() -> type[Any]:
             self.save_model(str(partial))
             if self.run.is_first:
                 write(
-                    partial / "best.json", json.dumps({"step": int(self.state.global_step), "score": score})
+                    partial / "best.json",
+                    json.dumps({"step": int(self.state.global_step), "score": score, "loss": loss}),
                 )
                 shutil.rmtree(best, ignore_errors=True)
                 partial.rename(best)

@@ -74,9 +74,8 @@ def test_the_adapter_is_one_that_the_tasks_take(straight: Path, base: Path) -> N
     from clinical.prompts.labels import by_name
 
     card = json.loads((straight / "clinical.json").read_text(encoding="utf-8"))
-    best = max(
-        (record for record in lasting(straight) if record.get("step")), key=lambda r: r.get("score", -1)
-    )
+    scored = [record for record in lasting(straight) if "score" in record and record["step"]]
+    best = max(scored, key=lambda record: (record["score"], -record["eval_loss"]))
     assert card["base_fingerprint"] == fingerprint(base)
     assert (card["prompt"], card["chunk_pieces"], card["chat"], card["tasks"]) == (
         "ner.short.v1",
