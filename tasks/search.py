@@ -53,17 +53,24 @@ ATTEMPTS = 3
 
 LABEL = "Query"
 
+NEAR = 0.4
+"""The least cosine of words that are shown as if they had been asked for."""
+
 ENOUGH_WORDS = 0.5
 """With a smaller share of what the words of the query weigh, a passage was found by its meaning."""
 
 
 @dataclass(frozen=True)
 class Found:
-    """The hits, the best first, what was done to the index before, and what the user should know."""
+    """The hits, the best first, what was done to the index before, and what the user should know.
+
+    `reading` are those of the remarks that only say how the query was read.
+    """
 
     hits: Sequence[Hit]
     changes: Changes = field(default_factory=Changes)
     remarks: Sequence[str] = field(default_factory=tuple)
+    reading: Sequence[str] = field(default_factory=tuple)
 
 
 class Chooser(Protocol):
@@ -118,7 +125,8 @@ def find(
         if chooser is not None:
             hits, said = chooser.hits(asked.text, hits, k)
             remarks = (*remarks, *said)
-        return Found(hits, total, (*asked.remarks, *remarks, *search.remarks()))
+        reading = tuple(asked.remarks)
+        return Found(hits, total, (*reading, *remarks, *search.remarks()), reading)
 
 
 class _Search:
@@ -194,11 +202,14 @@ class _Search:
     def _hit(self, place: int, found: StoredPassage, ranked: Ranked, closely: bool) -> Hit:
         passage, text = found.passage, found.text
         path = shown(self.paths[found.path])
-        mentions = mentions_of(self.query, text, passage.start, passage.end)
+        mentions = _assessed(text, mentions_of(self.query, text, passage.start, passage.end))
+        said = assertion_of(mentions)
         if closely and self.vector is not None and self.query.share_in(mentions) < ENOUGH_WORDS:
             # Found by its meaning: whether that is affirmed, the words nearest to it must tell.
-            mentions = nearest_words(self.vector, self.embedder, text, passage.start, passage.end)
-        assessed = _assessed(text, mentions)
+            words, cosine = nearest_words(self.vector, self.embedder, text, passage.start, passage.end)
+            nearest = _assessed(text, words)
+            said = assertion_of(nearest)
+            mentions = nearest if cosine >= NEAR else mentions
         return Hit(
             rank=place,
             score=ranked.score,
@@ -212,8 +223,8 @@ class _Search:
             heading=passage.heading,
             title=found.title,
             date=found.date,
-            assertion=assertion_of(assessed),
-            mentions=assessed,
+            assertion=said,
+            mentions=mentions,
             ranks=ranked.ranks,
         )
 
@@ -230,8 +241,11 @@ def _known_section(name: str, known: Sequence[str]) -> str:
 
 def nearest_words(
     vector: NDArray[np.float32], embedder: TextEmbedder, text: str, start: int, end: int
-) -> list[Entity]:
-    """Return the word, or the two side by side, in `text[start:end]` that mean most nearly what the vector does."""
+) -> tuple[list[Entity], float]:
+    """Return the word, or the two side by side, in `text[start:end]` that mean most nearly what the vector does.
+
+    With their cosine. There are none where there are no words.
+    """
     words = words_in(text[start:end])
     spans = [(word.start, word.start + len(word.text)) for word in words]
     spans += [
@@ -240,10 +254,10 @@ def nearest_words(
         if text[start + one_end : start + other] in (" ", "-")
     ]
     if not spans:
-        return []
+        return [], 0.0
     cosines = embedder.embed([text[start + first : start + last] for first, last in spans]) @ vector
     first, last = spans[int(cosines.argmax())]
-    return [Entity(start + first, start + last, text[start + first : start + last], LABEL)]
+    return [Entity(start + first, start + last, text[start + first : start + last], LABEL)], cosines.max()
 
 
 def mentions_of(query: str | Query, text: str, start: int, end: int) -> list[Entity]:

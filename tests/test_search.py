@@ -379,6 +379,12 @@ def test_what_was_found_by_meaning_is_judged_by_its_nearest_words(notes: Path) -
     assert [mention.text for mention in hit.mentions] == ["zzz"]
 
 
+def test_quiet_says_nothing_of_how_the_query_was_read(notes: Path) -> None:
+    arguments = ("search", "MI", str(notes), "--mode", "lexical")
+    assert "also looked for: MI = myocardial infarction, heart attack" in run(*arguments).stderr
+    assert run(*arguments, "-q").stderr == ""
+
+
 def test_a_filter_by_path_is_said_when_nothing_passes(notes: Path) -> None:
     result = run("search", "apixaban", str(notes), "--path", "*.pdf", "--mode", "lexical", "--no-expand")
     assert result.exit_code == 0

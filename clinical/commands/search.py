@@ -156,7 +156,8 @@ def search(
             chooser=chooser,
             done=done,
         )
-    show_changes(found.changes, found.remarks, quiet)
+    remarks = [remark for remark in found.remarks if not quiet or remark not in found.reading]
+    show_changes(found.changes, remarks, quiet)
     if not found.hits and not quiet:
         narrowed = assertion or section or within or since or until
         way = "fewer filters" if narrowed else "--mode dense"
