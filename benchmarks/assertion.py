@@ -32,9 +32,9 @@ from clinical.corpora.records import Mention, read, read_records
 from clinical.documents.annotations import Entity
 from clinical.documents.sections import find_sections
 from clinical.documents.sentences import split_sentences
+from clinical.facts.assertion import assess
 from clinical.scoring.bootstrap import f1_interval
 from clinical.scoring.spans import Counts, Score
-from clinical.tasks.assertion import assess
 
 FINDINGS = frozenset({"Disease", "Symptom"})
 CARE = frozenset({"Medication", "Procedure", "Test", "Event", "Activity"})

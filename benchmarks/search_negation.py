@@ -8,7 +8,7 @@ The case reports of E3C say of every event whether it is affirmed or negated. Ea
 and negated in another is searched for, as a user would, among all reports of the split. A passage denies the term
 when all that the annotators marked of it there is negated; a passage where nothing of it is marked is not counted.
 "Clinical" terms are those that stand within a clinical entity somewhere; others are words such as "found" or "history".
-A search by meaning alone is measured with the terms that have another name (`clinical.tasks.synonyms`): that one is
+A search by meaning alone is measured with the terms that have another name (`clinical.facts.synonyms`): that one is
 searched for, without expansion, so that the words of the query stand in none of the passages that count.
 The aim: less than 5 % of the hits deny the term, and 95 % of those that affirm it are kept. Intervals are bootstrapped
 over the terms. The last line is the same as JSON.
@@ -28,10 +28,10 @@ from pathlib import Path
 import numpy as np
 
 from clinical.corpora.records import GoldDocument, read
+from clinical.facts.synonyms import expand
 from clinical.index.hits import Hit
 from clinical.models.embedder import Embedder
 from clinical.tasks.search import find
-from clinical.tasks.synonyms import expand
 
 K = 10
 DRAWS = 1000

@@ -25,14 +25,14 @@ from clinical.documents.note import Note
 from clinical.documents.reading import read
 from clinical.documents.sections import find_sections
 from clinical.documents.summaries import Draft, SummarySentence
+from clinical.facts.assertion import assess
+from clinical.facts.mentions import whole_mentions
+from clinical.facts.quantities import find_quantities
+from clinical.facts.terms import SMALL_WORDS
+from clinical.facts.units import find_units
 from clinical.prompts.labels import core_labels
-from clinical.tasks.assertion import assess
-from clinical.tasks.mentions import whole_mentions
 from clinical.tasks.ner import Recognizer, extract, load_recognizer
-from clinical.tasks.quantities import find_quantities
 from clinical.tasks.support import Support
-from clinical.tasks.terms import SMALL_WORDS
-from clinical.tasks.units import find_units
 
 OTHER_DRUGS = ("methotrexate", "lamotrigine", "digoxin", "colchicine", "tacrolimus")
 EXAMPLES = Path(__file__).parents[1] / "examples"

@@ -26,15 +26,15 @@ from clinical.corpora.records import read_records
 from clinical.documents.note import Note
 from clinical.documents.sections import find_sections, section_at
 from clinical.documents.sentences import split_sentences
+from clinical.facts.mentions import whole_mentions
+from clinical.facts.terms import SMALL_WORDS
+from clinical.facts.units import find_units
 from clinical.finetune.provenance import provenance
 from clinical.models.embedder import Embedder
 from clinical.models.salience_heads import LinearHead
-from clinical.tasks.mentions import whole_mentions
 from clinical.tasks.ner import Recognizer, extract, load_recognizer
 from clinical.tasks.salience import Material, features, question_candidates
 from clinical.tasks.soap import HEADINGS, Part, part_of_section
-from clinical.tasks.terms import SMALL_WORDS
-from clinical.tasks.units import find_units
 
 Floats = NDArray[np.float32]
 

@@ -21,6 +21,7 @@ from clinical.corpora.qa import QuestionOnText
 from clinical.corpora.records import read, read_records
 from clinical.documents.note import Note
 from clinical.documents.sentences import split_sentences
+from clinical.facts.terms import content
 from clinical.finetune import synthetic_questions
 from clinical.finetune.examples import Example
 from clinical.finetune.rows import Writer
@@ -33,7 +34,6 @@ from clinical.tasks.ask_mistral import READ, numbered
 from clinical.tasks.evidence import Stretch, Told
 from clinical.tasks.search_mistral import PROMPT
 from clinical.tasks.search_mistral import READ as SEARCH_READ
-from clinical.tasks.terms import content
 
 MADE_UP = 5000
 ARTICLES = 3500

@@ -23,12 +23,12 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 from clinical.documents.answers import Answer, AnswerSentence, Citation, Reading
 from clinical.errors import UsageError
+from clinical.facts.assertion import assess
 from clinical.index.filters import EVERYTHING, Filter
 from clinical.index.update import Changes
 from clinical.index.words import words_of
 from clinical.models import settings
 from clinical.models.embedders import TextEmbedder
-from clinical.tasks.assertion import assess
 from clinical.tasks.evidence import Stretch, Told, gather, known_share, sections_of
 from clinical.tasks.likelihood import LikelihoodScorer, core
 from clinical.tasks.search import assertion_of, find, mentions_of

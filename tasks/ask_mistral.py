@@ -19,10 +19,10 @@ from clinical.documents.note import Note
 from clinical.documents.sections import find_sections
 from clinical.documents.sentences import split_sentences
 from clinical.documents.summaries import Draft, Source, SummarySentence
+from clinical.facts.assertion import assess
 from clinical.models.language_model import MeasuringModel, Message, OneOf, Request, Selection
 from clinical.prompts.templates import Template, checked
 from clinical.tasks.ask import NEAREST, Scored, Scorer, alike, cite, likely, likely_first
-from clinical.tasks.assertion import assess
 from clinical.tasks.evidence import Stretch, stretch_of
 from clinical.tasks.support import Support
 from clinical.tasks.yes_no import DECISIONS

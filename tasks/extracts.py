@@ -18,8 +18,10 @@ import numpy as np
 from clinical.documents.annotations import Entity
 from clinical.documents.note import Note
 from clinical.documents.summaries import Draft, Source
+from clinical.facts.mentions import PROBLEMS, STEPS, is_problem
+from clinical.facts.terms import content, with_plain_words
+from clinical.facts.units import Unit
 from clinical.models.salience_heads import SHIPPED, head
-from clinical.tasks.mentions import PROBLEMS, STEPS, is_problem
 from clinical.tasks.omissions import without_ruled_out
 from clinical.tasks.salience import (
     ADMINISTRATIVE,
@@ -34,8 +36,6 @@ from clinical.tasks.salience import (
     salience,
 )
 from clinical.tasks.soap import HEADINGS, part_of_section
-from clinical.tasks.terms import content, with_plain_words
-from clinical.tasks.units import Unit
 
 __all__ = ["LightSummarizer"]
 

@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING
 
 from clinical.documents.answers import Reading
 from clinical.errors import UsageError
+from clinical.facts.synonyms import expand
 from clinical.models.embedders import TextEmbedder
 from clinical.scoring.answer_floors import Words
-from clinical.tasks.synonyms import expand
 
 if TYPE_CHECKING:
     import numpy as np

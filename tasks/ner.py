@@ -20,10 +20,10 @@ from clinical.documents.note import Note
 from clinical.documents.sections import Section, find_sections, section_at
 from clinical.documents.sentences import split_sentences
 from clinical.errors import UsageError
+from clinical.facts.abbreviations import expand_abbreviations
+from clinical.facts.assertion import assess
 from clinical.models import settings
 from clinical.prompts.labels import Label, core_labels
-from clinical.tasks.abbreviations import expand_abbreviations
-from clinical.tasks.assertion import assess
 
 if TYPE_CHECKING:
     from clinical.models.mistral_tagger import MistralTagger

@@ -3,7 +3,7 @@
     find_omissions(note, entities, ["Heart failure, better on furosemide."])
 
 In summaries that people have judged, four facts in ten were missing and one in fifty was invented: what is not there
-is worth showing. Two mentions are of one thing when their words mean the same (`clinical.tasks.terms`); what a note
+is worth showing. Two mentions are of one thing when their words mean the same (`clinical.facts.terms`); what a note
 defines as an abbreviation counts under both names. What matters most comes first: allergies, results that the note
 itself calls critical, diagnoses of an assessment, drugs, other problems, symptoms.
 """
@@ -18,10 +18,10 @@ from clinical.documents.annotations import Assertion, Entity
 from clinical.documents.note import Note
 from clinical.documents.sections import Section, find_sections, section_at
 from clinical.documents.summaries import Omission
-from clinical.tasks.mentions import STEPS, is_drug, is_problem
-from clinical.tasks.results import find_abnormal
-from clinical.tasks.terms import content, words
-from clinical.tasks.units import find_units
+from clinical.facts.mentions import STEPS, is_drug, is_problem
+from clinical.facts.results import find_abnormal
+from clinical.facts.terms import content, words
+from clinical.facts.units import find_units
 
 __all__ = ["MOST_SHOWN", "facts", "find_omissions", "without_ruled_out"]
 

@@ -4,7 +4,7 @@
     query.terms         {"blood": 1.0, "mi": 0.58, …, "myocardial infarction": 0.46, …, "warfarin": 0.25, …}
     query.remarks       what the user should know of this
 
-The words come from `clinical.tasks.focus`, the names from `clinical.tasks.synonyms`.
+The words come from `clinical.tasks.focus`, the names from `clinical.facts.synonyms`.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING
 
 from clinical.documents.annotations import Entity
 from clinical.errors import UsageError
+from clinical.facts.language import foreign
+from clinical.facts.synonyms import Name, Unclear, expand
 from clinical.index.hits import other_name_of
 from clinical.index.terms import stems_of
 from clinical.index.words import words_in
 from clinical.models.embedders import TextEmbedder
 from clinical.tasks.focus import Word, weigh
-from clinical.tasks.language import foreign
-from clinical.tasks.synonyms import Name, Unclear, expand
 
 if TYPE_CHECKING:
     import numpy as np

@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 
 from clinical.documents.summaries import Draft
-from clinical.tasks.language import foreign
+from clinical.facts.language import foreign
 
 __all__ = ["remarks", "speaks_to_model"]
 

@@ -29,11 +29,11 @@ from numpy.typing import NDArray
 
 from clinical.documents.annotations import AssertionStatus, Entity
 from clinical.documents.note import Note
+from clinical.facts.results import find_abnormal
+from clinical.facts.terms import content
+from clinical.facts.units import Unit, find_units
 from clinical.models.salience_heads import head
 from clinical.tasks.remarks import speaks_to_model
-from clinical.tasks.results import find_abnormal
-from clinical.tasks.terms import content
-from clinical.tasks.units import Unit, find_units
 
 __all__ = [
     "ADMINISTRATIVE",

@@ -7,7 +7,7 @@
 The notes are indexed at the first search and kept in step with their files at each one. A passage is found by its
 words, by its meaning, or both (`clinical.index.ranking`); which words count how much, and by what other names they go,
 says `clinical.tasks.query`. Where the words of the query, or the other names, stand in a passage,
-`clinical.tasks.assertion` tells whether they are affirmed there: "denies chest pain" is about chest pain, but nobody
+`clinical.facts.assertion` tells whether they are affirmed there: "denies chest pain" is about chest pain, but nobody
 has it. No passage is shown whose file has changed since it was indexed.
 """
 
@@ -23,6 +23,7 @@ from clinical.documents.annotations import Assertion, AssertionStatus, Entity
 from clinical.documents.sections import find_sections
 from clinical.documents.sentences import split_sentences
 from clinical.errors import UsageError
+from clinical.facts.assertion import PRIORITY, assess
 from clinical.index.backend import Busy, Index, StoredPassage
 from clinical.index.filters import EVERYTHING, Filter
 from clinical.index.hits import Hit
@@ -31,7 +32,6 @@ from clinical.index.opening import open_index
 from clinical.index.ranking import Mode, Ranked, rank
 from clinical.index.update import LOOK_AGAIN, Changes, check_paths, files_of, sha256_of, update
 from clinical.index.words import word_spans, words_in, words_of
-from clinical.tasks.assertion import PRIORITY, assess
 from clinical.tasks.query import Query, read_query
 
 if TYPE_CHECKING:

@@ -19,15 +19,15 @@ from clinical.documents.annotations import Entity
 from clinical.documents.note import Note
 from clinical.documents.summaries import TIMELINE, Draft, Omission, Source, Summary, SummarySentence
 from clinical.errors import UsageError
+from clinical.facts.mentions import whole_mentions
+from clinical.facts.terms import content
+from clinical.facts.units import find_units
 from clinical.models import settings
-from clinical.tasks.mentions import whole_mentions
 from clinical.tasks.ner import Recognizer, extract, load_recognizer
 from clinical.tasks.omissions import find_omissions
 from clinical.tasks.remarks import remarks
 from clinical.tasks.support import Support
-from clinical.tasks.terms import content
 from clinical.tasks.timeline import Date, Document, date_of, dated_units, find_conflicts, shown_date
-from clinical.tasks.units import find_units
 
 __all__ = [
     "ALIASES",

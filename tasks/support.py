@@ -24,11 +24,11 @@ from clinical.documents.annotations import Entity
 from clinical.documents.note import Note
 from clinical.documents.sections import find_sections
 from clinical.documents.summaries import Draft, Source, SummarySentence, SupportLevel
+from clinical.facts.assertion import assess
+from clinical.facts.quantities import MONTHS, Day, Quantity, find_dates, find_quantities, same_unit
+from clinical.facts.terms import content, stem, without_plain_words
+from clinical.facts.units import find_units
 from clinical.prompts.labels import Label, by_name
-from clinical.tasks.assertion import assess
-from clinical.tasks.quantities import MONTHS, Day, Quantity, find_dates, find_quantities, same_unit
-from clinical.tasks.terms import content, stem, without_plain_words
-from clinical.tasks.units import find_units
 
 if TYPE_CHECKING:
     from clinical.tasks.ner import Recognizer

@@ -20,11 +20,11 @@ from typing import Literal
 from clinical.documents.annotations import Entity
 from clinical.documents.note import Note
 from clinical.documents.summaries import Conflict, Source
-from clinical.tasks.mentions import is_drug, is_problem
-from clinical.tasks.quantities import Day, Quantity, find_dates
+from clinical.facts.mentions import is_drug, is_problem
+from clinical.facts.quantities import Day, Quantity, find_dates
+from clinical.facts.terms import content
+from clinical.facts.units import Unit, find_units
 from clinical.tasks.support import doses
-from clinical.tasks.terms import content
-from clinical.tasks.units import Unit, find_units
 
 __all__ = ["UNDATED", "Date", "Document", "date_of", "dated_units", "find_conflicts", "shown_date"]
 

@@ -4,7 +4,7 @@
     clinical ask "Is closure superior to medical therapy?" abstracts/ --yes-no --study
 
 Of notes, the sentences that answer decide by what they say of the words asked for: "denies", "no evidence of" is no,
-"possible" is maybe (`clinical.tasks.assertion`); where none of the words stands in an answer, it is maybe. Of a study,
+"possible" is maybe (`clinical.facts.assertion`); where none of the words stands in an answer, it is maybe. Of a study,
 its wording decides: significance, differences, p values, hedges, and how the question is put, weighed as learned from
 the training questions of PubMedQA (`clinical finetune study-decision`).
 
@@ -23,8 +23,8 @@ from importlib import resources
 from typing import TYPE_CHECKING, Protocol
 
 from clinical.documents.answers import Answer, Decision
+from clinical.facts.assertion import assess
 from clinical.models.embedders import TextEmbedder
-from clinical.tasks.assertion import assess
 from clinical.tasks.evidence import Stretch, sections_of, stretch_of
 from clinical.tasks.search import assertion_of, mentions_of
 

@@ -14,10 +14,10 @@ from clinical.documents.annotations import Entity
 from clinical.documents.note import Note
 from clinical.documents.sections import find_sections
 from clinical.documents.summaries import Draft
+from clinical.facts.mentions import whole_mentions
+from clinical.facts.units import find_units
 from clinical.prompts.labels import Label
-from clinical.tasks.mentions import whole_mentions
 from clinical.tasks.ner import extract
-from clinical.tasks.units import find_units
 
 WORDS = {
     "Disease": "pneumonia|gout|hypertension|HTN|asthma|diabetes|ankle fracture|heart failure|osteoarthritis|sepsis",

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clinical.documents.annotations import Assertion, Entity
-from clinical.tasks.abbreviations import _match_from_right, expand_abbreviations, find_definitions
+from clinical.facts.abbreviations import _match_from_right, expand_abbreviations, find_definitions
 
 
 def pairs(text: str) -> list[tuple[str, str]]:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from clinical.documents.annotations import Assertion, Entity, Span
 from clinical.documents.sections import find_sections
-from clinical.tasks.assertion import NOT_ASSESSED, PRIORITY, assess
+from clinical.facts.assertion import NOT_ASSESSED, PRIORITY, assess
 
 
 def read(marked: str, label: str = "Symptom") -> tuple[str, str | None]:

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from summary_cases import entities_in
 
 from clinical.documents.note import Note
+from clinical.facts.results import find_abnormal
 from clinical.tasks.omissions import find_omissions
 from clinical.tasks.remarks import remarks
-from clinical.tasks.results import find_abnormal
 
 NOTE = Note(
     "n",

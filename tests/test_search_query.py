@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from clinical.errors import UsageError
+from clinical.facts.language import foreign
+from clinical.facts.synonyms import Unclear, expand
 from clinical.index.words import words_in
 from clinical.tasks.focus import MOST_WORDS, weigh
-from clinical.tasks.language import foreign
 from clinical.tasks.query import OTHER_NAME, SHORT_FORM, read_query
-from clinical.tasks.synonyms import Unclear, expand
 
 MESSAGE = (
     "Hello, I hope somebody can help me. My son was told two weeks ago that he has hnpp. After reading about it I "

@@ -9,9 +9,9 @@ from summary_cases import WordRecognizer, entities_in
 
 from clinical.documents.note import Note
 from clinical.documents.summaries import Draft, Source, SummarySentence
-from clinical.tasks.quantities import find_dates, find_quantities
+from clinical.facts.quantities import find_dates, find_quantities
+from clinical.facts.terms import content, is_in, plain_words, stem, with_plain_words, without_plain_words
 from clinical.tasks.support import Support
-from clinical.tasks.terms import content, is_in, plain_words, stem, with_plain_words, without_plain_words
 
 NOTE = Note(
     "n",

@@ -13,7 +13,6 @@ from pathlib import Path
 
 from clinical.models.spacy_baseline import installed_official_models
 
-
 LIGHT_FILES = ("tagger.json", "selector.json", "decision.json", "salience.json")
 """What the light system has for ner, for the sentences of answers, for yes or no, and for summaries."""
 

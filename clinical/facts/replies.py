@@ -2,7 +2,7 @@
 
     entities = assert_answers(entities, find_units(note.text))
 
-`clinical.tasks.assertion` reads one sentence at a time and cannot know. What is asked and not answered by yes or no
+`clinical.facts.assertion` reads one sentence at a time and cannot know. What is asked and not answered by yes or no
 stays open: `hypothetical`; but "How long have you had the pain?" takes the pain for granted.
 """
 
@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from clinical.documents.annotations import Assertion, AssertionStatus, Entity
-from clinical.tasks.units import Unit, polarity_of_answer
+from clinical.facts.units import Unit, polarity_of_answer
 
 __all__ = ["assert_answers"]
 

@@ -152,7 +152,7 @@ def _named(found: Sequence[str]) -> Iterator[tuple[str, int]]:
 def _terms() -> Mapping[str, Mapping[str, str]]:
     import yaml
 
-    text = resources.files("clinical.tasks").joinpath("terms.yaml").read_text(encoding="utf-8")
+    text = resources.files("clinical.facts").joinpath("terms.yaml").read_text(encoding="utf-8")
     loaded: Mapping[str, Mapping[str, str]] = yaml.load(
         text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     )

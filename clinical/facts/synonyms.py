@@ -135,7 +135,7 @@ def _plain(word: str) -> str:
 
 @cache
 def _names() -> _Names:
-    text = resources.files("clinical.tasks").joinpath("synonyms.yaml").read_text(encoding="utf-8")
+    text = resources.files("clinical.facts").joinpath("synonyms.yaml").read_text(encoding="utf-8")
     # The parser in C takes a tenth of the time, where PyYAML has it.
     listed = yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     tree = _Node()

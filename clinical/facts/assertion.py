@@ -275,7 +275,7 @@ _ALTERNATIVES = re.compile(r"\(([^()]*\|[^()]*)\)")
 @cache
 def _cues() -> _Cues:
     """Return the cue list of the package. Raises `ValueError` where it gives one phrase two meanings."""
-    text = resources.files("clinical.tasks").joinpath("assertion_cues.yaml").read_text(encoding="utf-8")
+    text = resources.files("clinical.facts").joinpath("assertion_cues.yaml").read_text(encoding="utf-8")
     tree = _Node()
     sections: dict[str, Cue] = {}
     for group in yaml.safe_load(text):

@@ -12,10 +12,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from clinical.documents.annotations import Entity
-from clinical.tasks.answers import assert_answers
-from clinical.tasks.results import is_test_name
-from clinical.tasks.terms import content
-from clinical.tasks.units import Unit
+from clinical.facts.replies import assert_answers
+from clinical.facts.results import is_test_name
+from clinical.facts.terms import content
+from clinical.facts.units import Unit
 
 __all__ = ["PROBLEMS", "STEPS", "is_drug", "is_problem", "whole_mentions"]
 

@@ -16,7 +16,7 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
-from clinical.tasks.quantities import Quantity, find_quantities
+from clinical.facts.quantities import Quantity, find_quantities
 
 __all__ = ["Abnormal", "find_abnormal", "is_test_name"]
 
@@ -130,6 +130,6 @@ def _names() -> frozenset[str]:
 def _rules() -> dict[str, Any]:
     import yaml
 
-    text = resources.files("clinical.tasks").joinpath("results.yaml").read_text(encoding="utf-8")
+    text = resources.files("clinical.facts").joinpath("results.yaml").read_text(encoding="utf-8")
     rules: dict[str, Any] = yaml.safe_load(text)
     return rules

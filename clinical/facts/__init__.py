@@ -1,0 +1,1 @@
+"""What the words of a note say: assertion, quantities, results, other names. Rules without a model, for all tasks."""
