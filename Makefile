@@ -9,7 +9,7 @@ demo: $(VENV)/.installed  ## set up and read a synthetic radiology report
 	$(BIN)/clinical ner examples/radiology.txt --format table
 
 test: dev check  ## set up, check and run every test
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4
 
 check: $(VENV)/.dev  ## formatting, lint, types, floors
 	$(BIN)/ruff format --check .

@@ -51,9 +51,7 @@ def test_only_corpora_whose_terms_allow_it_train():
 def test_names_are_unique_and_rows_complete():
     assert len({corpus.name for corpus in CORPORA}) == len(CORPORA)
     for corpus in CORPORA:
-        assert all(
-            (corpus.folder, corpus.files, corpus.licence, corpus.citation, corpus.address, corpus.origin)
-        )
+        assert all((corpus.folder, corpus.licence, corpus.citation, corpus.address, corpus.origin))
         assert bool(corpus.labels) == (corpus.task == "ner"), corpus.name
 
 
@@ -207,6 +205,10 @@ def test_the_folder_is_the_variable_else_beside_the_checkout_else_an_error(tmp_p
         corpora_folder()
 
 
+THE_USERS_TO_BRING = ("mashqa", "baize", "gath_baize")
+"""Terms unclear, or for research only: nobody else keeps them for the user."""
+
+
 @pytest.fixture
 def real_corpora(monkeypatch) -> Path:
     if REAL_CORPORA is None:
@@ -215,7 +217,11 @@ def real_corpora(monkeypatch) -> Path:
     return REAL_CORPORA
 
 
-@pytest.mark.parametrize("corpus", CORPORA, ids=lambda corpus: corpus.name)
+@pytest.mark.parametrize(
+    "corpus",
+    [corpus for corpus in CORPORA if corpus.name not in THE_USERS_TO_BRING],
+    ids=lambda corpus: corpus.name,
+)
 def test_every_file_of_the_catalogue_is_there(real_corpora, corpus):
     folder = real_corpora / corpus.folder
     assert {file.name for file in folder.iterdir()} - {"TERMS.md"} == set(corpus.files)

@@ -225,7 +225,7 @@ def test_count_says_how_many_will_come(here: Path) -> None:
 def test_examples_are_all_read_and_always_alike() -> None:
     documents = list(read([str(EXAMPLES)]))
     assert [document for document in documents if isinstance(document, DocumentError)] == []
-    assert len(documents) == 22
+    assert len(documents) == 25
     assert documents == list(read([str(EXAMPLES)]))
     for document in documents:
         assert isinstance(document, Note)
