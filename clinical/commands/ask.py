@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
-from clinical.commands.options import Name
+from clinical.commands.options import Name, model_options, search_options
 from clinical.errors import UsageError
 
 if TYPE_CHECKING:
@@ -21,12 +21,6 @@ def _formats() -> Sequence[str]:
     from clinical.formats.answers import ANSWER_FORMATS
 
     return ANSWER_FORMATS
-
-
-def _modes() -> Sequence[str]:
-    from clinical.index.ranking import MODES
-
-    return MODES
 
 
 def _corpora() -> Sequence[str]:
@@ -49,23 +43,13 @@ def _systems() -> Sequence[str]:
               help="How many sentences at most.")  # fmt: skip
 @click.option("--system", metavar="S", type=Name("system", _systems),
               help="light or mistral.  [default: mistral if a model is chosen, else light]")  # fmt: skip
-@click.option(
-    "--model", metavar="M", help="The model of mistral: a shipped one, a folder, a hub id, a server's URL."
-)
-@click.option("--adapter", metavar="DIR", help="An adapter of yours for the model.")
-@click.option("--prompt", metavar="FILE", help="A prompt template of yours in place of ask.v1.")
+@model_options("ask.v1")
 @click.option(
     "--quote", is_flag=True, help="mistral chooses sentences of the notes in place of writing its own."
 )
 @click.option("--yes-no", "yes_no", is_flag=True, help="Answer with yes, no or maybe, and the evidence.")
 @click.option("--study", is_flag=True, help="With --yes-no: the documents are abstracts of studies.")
-@click.option("--mode", metavar="M", type=Name("mode", _modes), default="hybrid", show_default=True,
-              help="How notes are searched: lexical, dense, or hybrid (both).")  # fmt: skip
-@click.option("--no-expand", is_flag=True, help="Do not look for other names of what is asked for.")
-@click.option("--section", metavar="S", help="Only what stands in this section, as medications.")
-@click.option("--path", "only", metavar="GLOB", help="Only files or ids like this, as cardiology/*.")
-@click.option("--since", metavar="DATE", help="Only notes of this day, month or year (2024-05) or later.")
-@click.option("--until", metavar="DATE", help="Only notes of this day, month or year or earlier.")
+@search_options
 @click.option("--format", "format_", metavar="F", type=Name("format", _formats),
               help="table, jsonl, json or html.  [default: table or, in a pipe, jsonl]")  # fmt: skip
 @click.option("-q", "--quiet", is_flag=True, help="Say only what went wrong.")
@@ -86,7 +70,7 @@ def ask(
     mode: Mode,
     no_expand: bool,
     section: str | None,
-    only: str | None,
+    within: str | None,
     since: str | None,
     until: str | None,
     format_: str | None,
@@ -126,7 +110,7 @@ def ask(
     answerer = load_answerer(
         embedder, system, model, adapter=adapter, prompt=prompt, quote=quote, most=most, yes_no=decision
     )
-    filter = Filter(path=only, since=since, until=until)
+    filter = Filter(path=within, since=since, until=until)
     with update_progress(quiet) as done:
         asked = answer_question(
             question,

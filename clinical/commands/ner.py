@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from clinical.commands.options import Documents, Name, formats, systems
+from clinical.commands.options import (
+    DEFAULT_BATCH,
+    Documents,
+    Name,
+    formats,
+    model_options,
+    output_options,
+    systems,
+)
 from clinical.errors import UsageError
 
 if TYPE_CHECKING:
@@ -19,8 +27,6 @@ if TYPE_CHECKING:
     from clinical.documents.annotations import Extraction
     from clinical.documents.note import Note
     from clinical.prompts.labels import Label
-
-BATCH_SIZE = 8
 
 
 @click.command(short_help="Find the entities of documents: what is said, and where.")
@@ -38,12 +44,10 @@ BATCH_SIZE = 8
     type=Name("system", systems),
     help="light, mistral or scispacy.  [default: mistral when a model is chosen, else light]",
 )
-@click.option("--model", metavar="M", help="The model of the system: a name, folder, hub id or URL.")
+@model_options("ner.v1")
 @click.option(
     "--scheme", metavar="S", help="The annotation guideline to follow, as bc5cdr.  [default: clinical]"
 )
-@click.option("--adapter", metavar="DIR", help="LoRA weights for the mistral system.")
-@click.option("--prompt", metavar="FILE", help="A prompt template for the mistral system.")
 @click.option(
     "--format",
     "format_",
@@ -52,31 +56,10 @@ BATCH_SIZE = 8
     help="table, jsonl, json, csv, html, brat, conll, bioc or docbin.  [default: table or, in a pipe, jsonl]",
 )
 @click.option(
-    "-o", "--output", metavar="DIR", type=click.Path(path_type=Path), help="Write a result per document here."
-)
-@click.option(
-    "--workers",
-    metavar="N",
-    type=click.IntRange(min=1),
-    default=1,
-    show_default=True,
-    help="Processes that work side by side, each with the model in memory; needs -o.",
-)
-@click.option(
-    "--batch-size",
-    metavar="N",
-    type=click.IntRange(min=1),
-    help=f"Documents given to the model at once.  [default: 1 on a terminal, else {BATCH_SIZE}]",
-)
-@click.option(
     "--threshold", metavar="P", type=click.FloatRange(0, 1), help="Leave out entities with a lower score."
 )
 @click.option("--no-assertion", is_flag=True, help="Do not tell negated, historical … from present entities.")
-@click.option(
-    "--max-bytes", metavar="N", type=click.IntRange(min=1), help="Refuse larger files.  [default: 100 MB]"
-)
-@click.option("--force", is_flag=True, help="With -o: do again what is done.")
-@click.option("-q", "--quiet", is_flag=True, help="No progress; failures are still named.")
+@output_options
 @click.pass_context
 def ner(
     ctx: click.Context,
@@ -125,7 +108,7 @@ def ner(
         assertion=not no_assertion,
         threshold=threshold,
         format=format_ or ("table" if to_terminal else "jsonl"),
-        batch_size=batch_size or (1 if to_terminal else BATCH_SIZE),
+        batch_size=batch_size or (1 if to_terminal else DEFAULT_BATCH),
     )
     if output is None and (workers > 1 or force):
         raise UsageError("--workers and --force go with -o; give a folder for the results")

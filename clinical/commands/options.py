@@ -7,6 +7,7 @@ import os
 import sys
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -42,6 +43,94 @@ class Name(click.ParamType[str]):
     ) -> list[CompletionItem]:
         """Return the names that begin like this."""
         return [CompletionItem(name) for name in self.known() if name.startswith(incomplete)]
+
+
+Command = Callable[..., None]
+
+DEFAULT_BATCH = 8
+
+
+def _together(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
+    """Return the options as one decorator, in the order in which help shows them."""
+
+    def decorate(command: Command) -> Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+def _modes() -> Sequence[str]:
+    from clinical.index.ranking import MODES
+
+    return MODES
+
+
+def model_options(template: str) -> Callable[[Command], Command]:
+    """Options of the mistral system; `template` is the prompt that a file of the user's takes the place of."""
+    return _together(
+        click.option(
+            "--model",
+            metavar="M",
+            help="The model: a shipped one, a folder, a hub id, or a server's URL.",
+        ),
+        click.option("--adapter", metavar="NAME|DIR", help="LoRA weights for the model."),
+        click.option("--prompt", metavar="FILE", help=f"A prompt template of yours in place of {template}."),
+    )
+
+
+search_options = _together(
+    click.option(
+        "--mode",
+        metavar="M",
+        type=Name("mode", _modes),
+        default="hybrid",
+        show_default=True,
+        help="How notes are searched: lexical (by words), dense (by meaning), or hybrid (both).",
+    ),
+    click.option("--no-expand", is_flag=True, help="Do not look for other names: MI, myocardial infarction."),
+    click.option("--section", metavar="S", help="Only what stands in this section, as medications."),
+    click.option(
+        "--path", "within", metavar="GLOB", help="Only files like this, as 'cardiology/*' or '*.pdf'."
+    ),
+    click.option(
+        "--since", metavar="DATE", help="Only documents of this day, month or year (2024-05), or later."
+    ),
+    click.option("--until", metavar="DATE", help="Only documents of this day, month or year, or earlier."),
+)
+"""How notes are searched, and which of them."""
+
+
+output_options = _together(
+    click.option(
+        "-o",
+        "--output",
+        metavar="DIR",
+        type=click.Path(path_type=Path),
+        help="Write a result per document here.",
+    ),
+    click.option(
+        "--workers",
+        metavar="N",
+        type=click.IntRange(min=1),
+        default=1,
+        show_default=True,
+        help="Processes that work side by side, each with the model in memory; needs -o.",
+    ),
+    click.option(
+        "--batch-size",
+        metavar="N",
+        type=click.IntRange(min=1),
+        help=f"Documents given to the model at once.  [default: 1 on a terminal, else {DEFAULT_BATCH}]",
+    ),
+    click.option(
+        "--max-bytes", metavar="N", type=click.IntRange(min=1), help="Refuse larger files.  [default: 100 MB]"
+    ),
+    click.option("--force", is_flag=True, help="With -o: do again what is done."),
+    click.option("-q", "--quiet", is_flag=True, help="No progress; failures are still named."),
+)
+"""Where the results of many documents go, and how they are worked off."""
 
 
 def formats() -> Sequence[str]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, get_args
 
 import click
 
-from clinical.commands.options import Name
+from clinical.commands.options import Name, model_options, search_options
 from clinical.errors import UsageError
 
 if TYPE_CHECKING:
@@ -21,12 +21,6 @@ def _formats() -> Sequence[str]:
     from clinical.formats.passages import HIT_FORMATS
 
     return HIT_FORMATS
-
-
-def _modes() -> Sequence[str]:
-    from clinical.index.ranking import MODES
-
-    return MODES
 
 
 def _assertions() -> Sequence[str]:
@@ -47,14 +41,7 @@ def _assertions() -> Sequence[str]:
     show_default=True,
     help="How many passages.",
 )
-@click.option(
-    "--mode",
-    metavar="M",
-    type=Name("mode", _modes),
-    default="hybrid",
-    show_default=True,
-    help="lexical (by words), dense (by meaning), or hybrid (both).",
-)
+@search_options
 @click.option(
     "--assertion",
     metavar="A",
@@ -67,13 +54,6 @@ def _assertions() -> Sequence[str]:
     metavar="NAME|FOLDER",
     help="A sentence-transformers model to search by meaning with.  [default: all-MiniLM-L6-v2]",
 )
-@click.option("--section", metavar="S", help="Only passages in this section, as medications.")
-@click.option("--path", "within", metavar="GLOB", help="Only files like this, as 'cardiology/*' or '*.pdf'.")
-@click.option(
-    "--since", metavar="DATE", help="Only documents of this day, month or year (2024-05), or later."
-)
-@click.option("--until", metavar="DATE", help="Only documents of this day, month or year, or earlier.")
-@click.option("--no-expand", is_flag=True, help="Do not look for other names: MI, myocardial infarction.")
 @click.option(
     "--system",
     metavar="S",
@@ -82,11 +62,7 @@ def _assertions() -> Sequence[str]:
     show_default=True,
     help="light, or mistral: a language model chooses the sentences that answer among those found.",
 )
-@click.option(
-    "--model", metavar="M", help="The model of mistral: a shipped one, a folder, a hub id, a server's URL."
-)
-@click.option("--adapter", metavar="DIR", help="An adapter of yours for the model.")
-@click.option("--prompt", metavar="FILE", help="A prompt template of yours in place of search.v1.")
+@model_options("search.v1")
 @click.option(
     "--format",
     "format_",

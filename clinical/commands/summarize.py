@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from clinical.commands.options import Documents, Name
+from clinical.commands.options import DEFAULT_BATCH, Documents, Name, model_options, output_options
 from clinical.errors import UsageError
 
 if TYPE_CHECKING:
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from clinical.documents.note import Note
     from clinical.documents.summaries import Summary
     from clinical.formats.summaries import SummaryWriter
-
-BATCH_SIZE = 8
 
 MOST_TOGETHER = 1000
 """Documents of one patient that are held at once."""
@@ -58,11 +56,7 @@ def _formats() -> Sequence[str]:
     type=Name("system", _systems),
     help="light or mistral.  [default: mistral when a model is chosen, else light]",
 )
-@click.option(
-    "--model", metavar="M", help="The model of the mistral system: a name, a folder, a hub id or a URL."
-)
-@click.option("--adapter", metavar="DIR", help="LoRA weights for the mistral system.")
-@click.option("--prompt", metavar="FILE", help="A prompt template for the mistral system.")
+@model_options("summarize.STYLE.v1")
 @click.option("--max-sentences", metavar="N", type=click.IntRange(min=1), help="At most N sentences.")
 @click.option(
     "--strict", is_flag=True, help="Drop sentences that the note does not bear out, and count them."
@@ -75,28 +69,7 @@ def _formats() -> Sequence[str]:
     type=Name("format", _formats),
     help="table, jsonl, json, md or html.  [default: table or, in a pipe, jsonl]",
 )
-@click.option(
-    "-o", "--output", metavar="DIR", type=click.Path(path_type=Path), help="Write a result per document here."
-)
-@click.option(
-    "--workers",
-    metavar="N",
-    type=click.IntRange(min=1),
-    default=1,
-    show_default=True,
-    help="Processes that work side by side, each with the model in memory; needs -o.",
-)
-@click.option(
-    "--batch-size",
-    metavar="N",
-    type=click.IntRange(min=1),
-    help=f"Documents given to the model at once.  [default: 1 on a terminal, else {BATCH_SIZE}]",
-)
-@click.option(
-    "--max-bytes", metavar="N", type=click.IntRange(min=1), help="Refuse larger files.  [default: 100 MB]"
-)
-@click.option("--force", is_flag=True, help="With -o: do again what is done.")
-@click.option("-q", "--quiet", is_flag=True, help="No progress; failures are still named.")
+@output_options
 @click.pass_context
 def summarize(
     ctx: click.Context,
@@ -143,7 +116,7 @@ def summarize(
         strict=strict,
         max_sentences=max_sentences,
         format=format_ or ("table" if to_terminal else "jsonl"),
-        batch_size=batch_size or (1 if to_terminal else BATCH_SIZE),
+        batch_size=batch_size or (1 if to_terminal else DEFAULT_BATCH),
     )
     if output is None and (workers > 1 or force):
         raise UsageError("--workers and --force go with -o; give a folder for the results")
