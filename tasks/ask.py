@@ -61,6 +61,10 @@ BESIDE_THE_BEST = 0.7
 """Below it, a sentence belongs to the answer whose odds are at least this share of the best one's. An article answers
 in a row of likely sentences, a note in one line; the two bounds were chosen on both (benchmarks/ask.md)."""
 
+BESIDE_A_YES = 0.4
+"""The same for yes or no: what speaks against it ("no evidence of stroke") is to be heard beside the likeliest one
+("her mother had a stroke"). Set by hand."""
+
 NEAREST = 3
 """How many sentences are shown when there is no answer."""
 
@@ -70,6 +74,10 @@ ALIKE = 0.8
 MAX_BARE_WORDS = 4
 
 _WORD = re.compile(r"\w+")
+_GREETING = re.compile(
+    r"(?i:(?:[a-z]+:\s*)?(?:good (?:morning|afternoon|evening)|hello|hi|hey|dear))[,\s]*"
+    r"(?i:(?:mr|mrs|ms|miss|dr|prof|doctor)\b\.?)?(?:\s*[A-Z][\w'-]+){0,2}\W*"
+)
 
 
 @dataclass(frozen=True)
@@ -188,10 +196,11 @@ def load_answerer(
             )
         from clinical.tasks.yes_no import ByAssertion, ByStudy, YesNoAnswerer
 
-        quoting = LightAnswerer(scorer, most)
         if yes_no is None:
-            return quoting
-        return YesNoAnswerer(quoting, ByStudy(embedder) if yes_no == "study" else ByAssertion())
+            return LightAnswerer(scorer, most)
+        if yes_no == "study":
+            return YesNoAnswerer(LightAnswerer(scorer, most), ByStudy(embedder))
+        return YesNoAnswerer(LightAnswerer(scorer, most, beside_the_best=BESIDE_A_YES), ByAssertion())
     from clinical.models.loading import load
     from clinical.prompts import templates
     from clinical.tasks.ask_mistral import ByModel, MistralAnswerer
@@ -277,13 +286,13 @@ def score_all(question: str, evidence: Sequence[Stretch], scorer: Scorer) -> Ite
 
 
 def says_something(text: str) -> bool:
-    """Return whether a line can be an answer: no question, nor a few bare words, a signature or a heading.
+    """Return whether a line can be an answer: no question, greeting, signature or heading, nor a few bare words.
 
     >>> says_something("Kind regards"), says_something("Any rash?"), says_something("No rash.")
     (False, False, True)
     """
     bare = text.strip()
-    if bare.endswith("?"):
+    if bare.endswith("?") or _GREETING.fullmatch(bare):
         return False
     marked = re.search(r"[.!?:;,]$|\d|:\s", bare) or not bare[:1].isalnum()
     return bool(marked) or len(bare.split()) > MAX_BARE_WORDS

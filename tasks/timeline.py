@@ -40,6 +40,9 @@ Date = tuple[int, int, int]
 """Year, month, day; 0 for what is not said, so that it sorts first."""
 
 _FILE_DATE = re.compile(r"(?<!\d)((?:19|20)\d\d)[-_.]?(0[1-9]|1[0-2])[-_.]?(0[1-9]|[12]\d|3[01])(?!\d)")
+_BORN = re.compile(
+    r"\b(?:d\.?o\.?b\b\.?|born|birth ?(?:date|day)|date of birth)\W*(?:on\s+)?$", re.IGNORECASE
+)
 _ISO = re.compile(r"(\d{4})(?:-(\d\d)(?:-(\d\d))?)?")
 _NO_ALLERGY = re.compile(
     r"\b(?:nkda|nka|no known (?:drug |medication |food )?allergies|no allergies|allerg\w+: none)\b", re.I
@@ -72,15 +75,20 @@ class _Claim:
     value: str
     source: Source
     date: Date | None
+    name: str = ""
+    """The subject as the document writes it."""
 
 
 def date_of(note: Note) -> Date | None:
-    """Return the date of a document: its own field, else one of its first lines, else one in its name."""
+    """Return the date of a document: its own field, else one of its first lines, else one in its name.
+
+    A day of birth is none: "DOB 04/12/1951" stands above the date of many a letter.
+    """
     if note.date and (found := _ISO.match(note.date)):
         return (int(found[1]), int(found[2] or 0), int(found[3] or 0))
     head = "\n".join(note.text.splitlines()[:HEAD_LINES])
     for day in find_dates(head):
-        if day.year is not None:
+        if day.year is not None and not _is_birth(head, day):
             return _date(day, None)
     named = _FILE_DATE.search(note.path or note.id)
     return (int(named[1]), int(named[2]), int(named[3])) if named else None
@@ -102,13 +110,17 @@ def dated_units(document: Document) -> Iterator[tuple[Date, Unit]]:
     for unit in find_units(document.note.text):
         for day in find_dates(unit.text):
             date = _date(day, document.date)
-            if date is None or date == document.date or unit.n_words < 4:
+            if date is None or date == document.date or unit.n_words < 4 or _is_birth(unit.text, day):
                 continue
             yield date, unit
             count += 1
             break
         if count == MOST_DATED:
             return
+
+
+def _is_birth(text: str, day: Day) -> bool:
+    return bool(_BORN.search(text[max(0, day.start - 24) : day.start]))
 
 
 def _date(day: Day, context: Date | None) -> Date | None:
@@ -243,7 +255,7 @@ def _no_allergies(document: Document) -> Iterator[Source]:
 
 def _dose_conflicts(documents: Sequence[Document]) -> Iterator[Conflict]:
     """Yield drugs with two doses: of one day a conflict, of several days a change."""
-    for drug, claims in _claims(documents, _dose_claims).items():
+    for claims in _claims(documents, _dose_claims).values():
         ordered = sorted(claims, key=lambda claim: claim.date or (9999, 0, 0))
         for one, other in pairwise(ordered):
             if one.value == other.value or one.source.id == other.source.id:
@@ -257,9 +269,10 @@ def _dose_conflicts(documents: Sequence[Document]) -> Iterator[Conflict]:
                 if unknown
                 else (f"from {shown_date(one.date)} to {shown_date(other.date)}")
             )
+            doses_said = f"{one.value} in {_name(one.source)}, {other.value} in {_name(other.source)}"
             yield Conflict(
                 "dose" if same_day or unknown else "change",
-                f"{drug}: {one.value} in {_name(one.source)}, {other.value} in {_name(other.source)}, {when}",
+                f"{one.name}: {doses_said}, {when}",
                 (one.source, other.source),
             )
 
@@ -270,7 +283,7 @@ def _dose_claims(document: Document) -> Iterator[_Claim]:
     for entity, dose in doses(document.note.text, [e for e in document.entities if is_drug(e)]):
         last[" ".join(sorted(content(entity.text)))] = (entity, dose)
     for name, (entity, dose) in last.items():
-        yield _Claim(name, dose.text, _source(document, entity.start, dose.end), document.date)
+        yield _Claim(name, dose.text, _source(document, entity.start, dose.end), document.date, entity.text)
 
 
 def _patient_conflicts(documents: Sequence[Document]) -> Iterator[Conflict]:

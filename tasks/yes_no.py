@@ -4,7 +4,8 @@
     clinical ask "Is closure superior to medical therapy?" abstracts/ --yes-no --study
 
 Of notes, the sentences that answer decide by what they say of the words asked for: "denies", "no evidence of" is no,
-"possible" is maybe (`clinical.facts.assertion`); where none of the words stands in an answer, it is maybe. Of a study,
+"possible" is maybe (`clinical.facts.assertion`). What they say of a relative, or without those words, counts only where
+nothing else answers, as maybe; to "is he …?" the past is no more than a maybe beside what is said of now. Of a study,
 its wording decides: significance, differences, p values, hedges, and how the question is put, weighed as learned from
 the training questions of PubMedQA (`clinical finetune study-decision`).
 
@@ -46,8 +47,10 @@ MEANING: Mapping[AssertionStatus, Decision] = {
 }
 """What the assertion of the words asked for says. Of a relative's disease the patient may ask or not: maybe."""
 
-
 ALLERGIES = "allergies"
+
+_OF_NOW = re.compile(r"\s*(?:is|are|am|do|does)\b", re.IGNORECASE)
+_PERSON = re.compile(r"\b(?:Mr|Mrs|Ms|Miss|Dr|Prof)\b\.?\s+[A-Z][\w'-]+")
 
 
 class Decider(Protocol):
@@ -102,18 +105,30 @@ class ByAssertion:
     def decide(self, question: str, answer: Answer, evidence: Sequence[Stretch]) -> Mapping[str, float]:
         """Return the shares of the quoted sentences, by their likelihood, that say yes, no and maybe."""
         texts = {stretch.note.id: stretch for stretch in evidence}
-        shares = dict.fromkeys(DECISIONS, 0.0)
+        asked = _PERSON.sub(" ", question)  # that Mr. Jones is named says nothing of what he has
+        found: list[tuple[AssertionStatus | None, float]] = []
         for citation in answer.citations:
             stretch = texts[citation.id]
             spans = [(told.start, told.end) for told in stretch.told]
-            mentions = mentions_of(question, stretch.note.text, citation.start, citation.end)
+            mentions = mentions_of(asked, stretch.note.text, citation.start, citation.end)
             assessed = assess(stretch.note.text, mentions, sections_of(stretch.note.text), spans)
             said = assertion_of(assessed)
             # "Penicillin (rash)" among the allergies does not say that she was given it.
             open_to_both = citation.section == ALLERGIES and "allerg" not in question.lower()
-            shares["maybe" if said is None or open_to_both else MEANING[said.status]] += citation.score or 1.0
-        total = sum(shares.values())
-        return {name: share / total for name, share in shares.items()}
+            found.append((None if said is None or open_to_both else said.status, citation.score or 1.0))
+        return _shares(found, of_now=bool(_OF_NOW.match(question)))
+
+
+def _shares(found: Sequence[tuple[AssertionStatus | None, float]], *, of_now: bool) -> Mapping[str, float]:
+    """Return the share of each decision in what sentences say, each with its weight."""
+    of_patient = [(status, weight) for status, weight in found if status not in (None, "family")]
+    says_now = any(status in ("present", "negated", "possible") for status, _ in of_patient)
+    shares: dict[str, float] = dict.fromkeys(DECISIONS, 0.0)
+    for status, weight in of_patient or found:
+        is_past = status == "historical" and of_now and says_now
+        shares["maybe" if status is None or is_past else MEANING[status]] += weight
+    total = sum(shares.values())
+    return {name: share / total for name, share in shares.items()}
 
 
 # --- of a study ---

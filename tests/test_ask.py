@@ -174,7 +174,8 @@ def test_the_order_is_that_of_the_note_and_the_number_is_bounded() -> None:
 @pytest.mark.parametrize(
     ("text", "says"),
     [("Kind regards", False), ("Medication at discharge", False), ("No rash.", True), ("- Warfarin", True),
-     ("NKDA.", True), ("Hb 8.1", True), ("Drains: none", True), ("she went home this very morning", True)],
+     ("NKDA.", True), ("Hb 8.1", True), ("Drains: none", True), ("she went home this very morning", True),
+     ("Doctor: Good morning, Mr. Jones.", False), ("Dear Dr. Lin,", False), ("Hello knee pain, my old friend", True)],
 )  # fmt: skip
 def test_what_can_be_an_answer(text: str, says: bool) -> None:
     assert says_something(text) is says
@@ -332,10 +333,18 @@ def test_a_note_that_gives_orders_stays_a_part_of_the_document() -> None:
         ("Does she have chest pain?", "Chest pain since Monday.", "yes"),
         ("Is there pneumonia?", "Possible pneumonia.", "maybe"),
         ("Is she pregnant?", "Urine test negative.", "maybe"),
+        ("Does Mr. Jones need surgery?", "Mr. Jones sings.", "maybe"),
+        ("Did she have a stroke?", "Her mother had a stroke at 70.", "maybe"),
+        ("Did she have a stroke?", "Her mother had a stroke at 70. No evidence of stroke.", "no"),
+        ("Is there a stroke?", "History of stroke.", "yes"),
+        ("Does he have chest pain?", "History of chest pain. He denies chest pain.", "maybe"),
+        ("Did he have chest pain?", "History of chest pain. He denies chest pain.", "yes"),
     ],
 )
 def test_notes_decide_by_what_they_say_of_it(question: str, text: str, decision: str) -> None:
-    answerer = YesNoAnswerer(LightAnswerer(First(), 1, threshold=0.0), ByAssertion())
+    answerer = YesNoAnswerer(
+        LightAnswerer(First(), 2, threshold=0.0, beside_the_best=0.0, unknown=0.0), ByAssertion()
+    )
     answer = answerer.answer(question, of(text))
     assert answer.decision == decision
     assert sum(answer.likelihoods.values()) == pytest.approx(1)

@@ -15,6 +15,7 @@ from clinical.errors import UsageError
 from clinical.facts.units import find_turns, find_units, polarity_of_answer
 from clinical.tasks.extracts import LightSummarizer
 from clinical.tasks.summarize import STYLES, load_summarizer, style_named, summarize, together
+from clinical.tasks.timeline import Document, date_of, dated_units, shown_date
 
 LIGHT = LightSummarizer(HashEmbedder())
 
@@ -238,7 +239,7 @@ def test_a_timeline_is_in_order_and_shows_what_does_not_fit() -> None:
     assert [(conflict.kind, conflict.text) for conflict in summary.conflicts] == [
         ("allergy", "Amoxicillin (hives) in feb.txt, but NKDA in jan.txt"),
         ("side", "Right knee osteoarthritis in jan.txt, Left knee osteoarthritis in mar.txt"),
-        ("change", "lisinopril: 10 mg in jan.txt, 20 mg in feb.txt, from 2024-01-14 to 2024-02-20"),
+        ("change", "Lisinopril: 10 mg in jan.txt, 20 mg in feb.txt, from 2024-01-14 to 2024-02-20"),
         ("problem", "gout is there in jan.txt, denied in feb.txt"),
     ]
     texts = {note.id: note.text for note in chart()}
@@ -255,8 +256,23 @@ def test_two_doses_on_one_day_are_a_conflict_and_two_sexes_a_question() -> None:
     conflicts = together(notes, LIGHT, recognizer=WordRecognizer()).conflicts
     assert [(conflict.kind, conflict.text) for conflict in conflicts] == [
         ("patient", "63-year-old man in 1, 63-year-old woman in 2: is this one patient?"),
-        ("dose", "lisinopril: 10 mg in 1, 20 mg in 2, on the same day"),
+        ("dose", "Lisinopril: 10 mg in 1, 20 mg in 2, on the same day"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("head", "date"),
+    [
+        ("DOB: 04/12/1951  Admitted: 2024-05-03", (2024, 5, 3)),
+        ("Re: A. Hale, born on 12 April 1951", None),
+        ("Date of birth 1951-04-12\nSeen 24 May 2024", (2024, 5, 24)),
+    ],
+)
+def test_a_day_of_birth_is_not_the_date_of_a_document(head: str, date: tuple[int, int, int] | None) -> None:
+    note = Note("1", f"{head}\n\nNo pain.")
+    assert date_of(note) == date
+    dated = [shown_date(day) for day, _ in dated_units(Document(note, (), None))]
+    assert not [day for day in dated if day.startswith("1951")]
 
 
 # --- what exists ---
