@@ -122,11 +122,15 @@ class Answerer(Protocol):
 
 @dataclass(frozen=True)
 class Asked:
-    """The answer, what was done to the index before, and what the user should know."""
+    """The answer, what was done to the index before, and what the user should know.
+
+    `reading` are those of the remarks that only say how the question was read.
+    """
 
     answer: Answer
     changes: Changes = field(default_factory=Changes)
     remarks: Sequence[str] = field(default_factory=tuple)
+    reading: Sequence[str] = field(default_factory=tuple)
 
 
 def ask(
@@ -162,9 +166,9 @@ def ask(
     )
     answer = answerer.answer(question, gather(found.hits))
     asked = core(question)
-    return Asked(
-        answer if asked == question else replace(answer, searched=asked), found.changes, found.remarks
-    )
+    if asked != question:
+        answer = replace(answer, searched=asked)
+    return Asked(answer, found.changes, found.remarks, found.reading)
 
 
 def load_answerer(

@@ -178,7 +178,10 @@ class _Search:
         for name in sorted(self.stale):
             yield f"{self.paths.get(name, name)} is not what was indexed; its passages are left out"
         if self._undated:
-            yield f"{self._undated} documents have no date and are left out"
+            yield (
+                f"{self._undated} documents have no date and are left out: FHIR, CDA and records have one; "
+                "the words of a note are not searched for it"
+            )
 
     def _distinct(self, ranked: Sequence[Ranked]) -> Iterator[tuple[StoredPassage, Ranked]]:
         taken: dict[int, list[tuple[int, int]]] = {}

@@ -373,6 +373,7 @@ def test_the_command_answers_and_writes_by_contract(notes: Path, monkeypatch: py
     assert (answer["abstained"], answer["system"], answer["model"]) == (False, "light", "light-ask")
     assert "because of a gastric bleed" in answer["answer"]
     table = run("ask", QUESTION, "notes", "-k", "1", "--format", "table", "-q")
+    assert table.stderr == ""
     lines = table.stdout.splitlines()
     assert lines[0].startswith(("Rivaroxaban was stopped", "History: Rivaroxaban was stopped"))
     assert any(line.startswith("[1] notes/") for line in lines)

@@ -317,6 +317,7 @@ def test_the_page_marks_what_is_said_and_runs_nothing(notes: Path) -> None:
         (["pain", "gone/"], "gone/: no such file or folder"),
         (["pain", "-"], "an index needs files that stay"),
         (["pain", ".", "--mode", "lexicl"], "did you mean lexical?"),
+        (["pain", ".", "--assertion", "absent"], "no assertion 'absent'; available: present, negated"),
         (["pain", ".", "--assertion", "denied"], "available: present, negated"),
     ],
 )

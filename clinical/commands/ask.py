@@ -123,7 +123,8 @@ def ask(
             expand=not no_expand,
             done=done,
         )
-    show_changes(asked.changes, asked.remarks, quiet)
+    remarks = [remark for remark in asked.remarks if not quiet or remark not in asked.reading]
+    show_changes(asked.changes, remarks, quiet)
     for line in _remarks(asked.answer):
         click.echo(line, err=True)
     write_answer(format_ or ("table" if sys.stdout.isatty() else "jsonl"), asked.answer, sys.stdout)

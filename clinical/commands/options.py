@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from clinical.errors import DocumentError
 
 
+NEAR = 0.65
+"""How like a name has to be to be proposed: at 0.6, "absent" would be taken for "present"."""
+
+
 class Name(click.ParamType[str]):
     """One of some names. They are asked for when a value is checked or completed, not when help is shown."""
 
@@ -33,7 +37,7 @@ class Name(click.ParamType[str]):
         """Return the name, or fail in one line with the nearest one and all there are."""
         name, known = str(value), self.known()
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
+            near = difflib.get_close_matches(name, known, n=1, cutoff=NEAR)
             hint = f"did you mean {near[0]}? " if near else ""
             self.fail(f"no {self.kind} {name!r}; {hint}available: {', '.join(known)}", param, ctx)
         return name
