@@ -64,6 +64,11 @@ def test_places_are_those_of_the_note() -> None:
         ("temperature 101.2", ["temperature 101.2"]),
         ("temperature 98.6", []),
         ("pain 7/10 L leg", []),
+        ("Haemoglobin 13.6 g/dL. H. pylori antigen was sent.", []),
+        (
+            "Sodium   131   mmol/L   135-145   L\nPlatelets   212   10^9/L   150-400\nHbA1c   8.1   %   <5.7   H",
+            ["Sodium   131   mmol/L   135-145   L", "HbA1c   8.1   %   <5.7   H"],
+        ),
         ("", []),
     ],
 )

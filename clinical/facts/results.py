@@ -21,7 +21,9 @@ from clinical.facts.quantities import Quantity, find_quantities
 __all__ = ["Abnormal", "find_abnormal", "is_test_name"]
 
 _FLAG = re.compile(
-    r"[^\S\n]*(?:[A-Za-z/%^\d.]*[^\S\n]+)?[(\[]?(?P<flag>HH?|LL?|high|low|critical|abnormal|\*)[)\]]?"
+    r"[^\S\n]*(?:(?:[A-Za-z/%^\d.]*[A-Za-z/%^\d])?[^\S\n]+)?"
+    r"(?:[<>]?\d+(?:\.\d+)?(?:[^\S\n]?[-–][^\S\n]?\d+(?:\.\d+)?)?[^\S\n]+)?"  # its range, in a table
+    r"[(\[]?(?P<flag>HH?|LL?|high|low|critical|abnormal|\*)[)\]]?"
     r"(?=[^\S\n]*(?:[,;.)\n]|$))"
 )
 _OWN_RANGE = re.compile(
