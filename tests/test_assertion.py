@@ -240,6 +240,18 @@ def test_section_speaks_for_its_findings(marked: str, label: str, expected: tupl
 LABELS = [
     ("Because of the ulcer, warfarin is to be held.", "ulcer", "Symptom", ("present", None)),
     ("Because of the ulcer, warfarin is to be held.", "warfarin", "Medication", ("negated", "be held")),
+    (
+        "STOPPED: aspirin 75 mg once daily, ibuprofen as needed.",
+        "ibuprofen",
+        "Medication",
+        ("negated", "STOPPED"),
+    ),
+    (
+        "Medications stopped: aspirin 75 mg, ibuprofen.",
+        "ibuprofen",
+        "Medication",
+        ("negated", "Medications stopped"),
+    ),
     ("Warfarin was stopped.", "Warfarin", "Medication", ("negated", "was stopped")),
     ("She stopped aspirin last week.", "aspirin", "Medication", ("negated", "stopped")),
     ("He refused further chemotherapy.", "chemotherapy", "Procedure", ("negated", "refused further")),
