@@ -179,8 +179,8 @@ class _Search:
             yield f"{self.paths.get(name, name)} is not what was indexed; its passages are left out"
         if self._undated:
             yield (
-                f"{self._undated} documents have no date and are left out: FHIR, CDA and records have one; "
-                "the words of a note are not searched for it"
+                f"{self._undated} documents have no date, neither of their own nor at their head nor in their name; "
+                "they are left out"
             )
 
     def _distinct(self, ranked: Sequence[Ranked]) -> Iterator[tuple[StoredPassage, Ranked]]:

@@ -19,6 +19,7 @@ from clinical.documents.annotations import Entity
 from clinical.documents.note import Note
 from clinical.documents.summaries import TIMELINE, Draft, Omission, Source, Summary, SummarySentence
 from clinical.errors import UsageError
+from clinical.facts.document_date import Date, date_of, shown_date
 from clinical.facts.mentions import whole_mentions
 from clinical.facts.terms import content
 from clinical.facts.units import find_units
@@ -27,7 +28,7 @@ from clinical.tasks.ner import Recognizer, extract, load_recognizer
 from clinical.tasks.omissions import find_omissions
 from clinical.tasks.remarks import remarks
 from clinical.tasks.support import Support
-from clinical.tasks.timeline import Date, Document, date_of, dated_units, find_conflicts, shown_date
+from clinical.tasks.timeline import Document, dated_units, find_conflicts
 
 __all__ = [
     "ALIASES",

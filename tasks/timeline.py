@@ -20,30 +20,18 @@ from typing import Literal
 from clinical.documents.annotations import Entity
 from clinical.documents.note import Note
 from clinical.documents.summaries import Conflict, Source
+from clinical.facts.document_date import Date, is_birth, shown_date, year_month_day
 from clinical.facts.mentions import is_drug, is_problem
-from clinical.facts.quantities import Day, Quantity, find_dates
+from clinical.facts.quantities import Quantity, find_dates
 from clinical.facts.terms import content
 from clinical.facts.units import Unit, find_units
 from clinical.tasks.support import doses
 
-__all__ = ["UNDATED", "Date", "Document", "date_of", "dated_units", "find_conflicts", "shown_date"]
-
-UNDATED = "Undated"
-
-HEAD_LINES = 12
-"""The date of a document stands in its first lines, if anywhere."""
+__all__ = ["Document", "dated_units", "find_conflicts"]
 
 MOST_DATED = 6
 """Sentences with a date of their own that a document adds, at most."""
 
-Date = tuple[int, int, int]
-"""Year, month, day; 0 for what is not said, so that it sorts first."""
-
-_FILE_DATE = re.compile(r"(?<!\d)((?:19|20)\d\d)[-_.]?(0[1-9]|1[0-2])[-_.]?(0[1-9]|[12]\d|3[01])(?!\d)")
-_BORN = re.compile(
-    r"\b(?:d\.?o\.?b\b\.?|born|birth ?(?:date|day)|date of birth)\W*(?:on\s+)?$", re.IGNORECASE
-)
-_ISO = re.compile(r"(\d{4})(?:-(\d\d)(?:-(\d\d))?)?")
 _NO_ALLERGY = re.compile(
     r"\b(?:nkda|nka|no known (?:drug |medication |food )?allergies|no allergies|allerg\w+: none)\b", re.I
 )
@@ -79,53 +67,19 @@ class _Claim:
     """The subject as the document writes it."""
 
 
-def date_of(note: Note) -> Date | None:
-    """Return the date of a document: its own field, else one of its first lines, else one in its name.
-
-    A day of birth is none: "DOB 04/12/1951" stands above the date of many a letter.
-    """
-    if note.date and (found := _ISO.match(note.date)):
-        return (int(found[1]), int(found[2] or 0), int(found[3] or 0))
-    head = "\n".join(note.text.splitlines()[:HEAD_LINES])
-    for day in find_dates(head):
-        if day.year is not None and not _is_birth(head, day):
-            return _date(day, None)
-    named = _FILE_DATE.search(note.path or note.id)
-    return (int(named[1]), int(named[2]), int(named[3])) if named else None
-
-
-def shown_date(date: Date | None) -> str:
-    """Return the date as ISO 8601 has it, as exact as it is known."""
-    if date is None:
-        return UNDATED
-    year, month, day = date
-    return "-".join(
-        part for part in (f"{year:04}", f"{month:02}" if month else "", f"{day:02}" if day else "") if part
-    )
-
-
 def dated_units(document: Document) -> Iterator[tuple[Date, Unit]]:
     """Yield the sentences that name a day other than the document's own; its year stands for one that is not said."""
     count = 0
     for unit in find_units(document.note.text):
         for day in find_dates(unit.text):
-            date = _date(day, document.date)
-            if date is None or date == document.date or unit.n_words < 4 or _is_birth(unit.text, day):
+            date = year_month_day(day, document.date)
+            if date is None or date == document.date or unit.n_words < 4 or is_birth(unit.text, day):
                 continue
             yield date, unit
             count += 1
             break
         if count == MOST_DATED:
             return
-
-
-def _is_birth(text: str, day: Day) -> bool:
-    return bool(_BORN.search(text[max(0, day.start - 24) : day.start]))
-
-
-def _date(day: Day, context: Date | None) -> Date | None:
-    year = day.year or (context[0] if context else None)
-    return None if year is None else (year, day.month, day.day or 0)
 
 
 # --- what does not fit together ---

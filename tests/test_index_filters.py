@@ -102,7 +102,21 @@ def test_the_undated_are_counted(store: Store, notes: Path) -> None:
     assert store.undated(Filter(since="2024", path="*.txt")) == 2
     found = find("warfarin", ["notes"], WordBag(), filter=Filter(since="2024-06"))
     assert [hit.id for hit in found.hits] == ["ward/a-2"]
-    assert any(said.startswith("3 documents have no date and are left out") for said in found.remarks)
+    assert any(said.startswith("3 documents have no date, neither of their own") for said in found.remarks)
+
+
+def test_a_note_without_a_date_of_its_own_has_that_of_its_head_or_its_name(tmp_path: Path) -> None:
+    (tmp_path / "letter.txt").write_text(
+        "Clinic letter\nDOB: 04/12/1951\nDate: 12 June 2024\n\nWarfarin again."
+    )
+    (tmp_path / "2024-07-01-visit.txt").write_text("Warfarin stopped.")
+    (tmp_path / "old.txt").write_text("Warfarin at home.")
+    found = find("warfarin", [str(tmp_path)], WordBag(), filter=Filter(since="2024-06"))
+    assert {(Path(hit.path).name, hit.date) for hit in found.hits} == {
+        ("letter.txt", "2024-06-12"),
+        ("2024-07-01-visit.txt", "2024-07-01"),
+    }
+    assert any(said.startswith("1 documents have no date") for said in found.remarks)
 
 
 @pytest.mark.parametrize("value", ["03/05/2024", "May", "2024-13", "", "2024-5-3", "yesterday"])

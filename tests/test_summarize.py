@@ -12,10 +12,11 @@ from summary_cases import HashEmbedder, WordRecognizer, Writer, entities_in
 from clinical.documents.note import Note
 from clinical.documents.summaries import Draft
 from clinical.errors import UsageError
+from clinical.facts.document_date import date_of, shown_date
 from clinical.facts.units import find_turns, find_units, polarity_of_answer
 from clinical.tasks.extracts import LightSummarizer
 from clinical.tasks.summarize import STYLES, load_summarizer, style_named, summarize, together
-from clinical.tasks.timeline import Document, date_of, dated_units, shown_date
+from clinical.tasks.timeline import Document, dated_units
 
 LIGHT = LightSummarizer(HashEmbedder())
 

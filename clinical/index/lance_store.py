@@ -53,7 +53,7 @@ if TYPE_CHECKING:
     from lancedb.table import Table
     from numpy.typing import NDArray
 
-FORMAT = 1
+FORMAT = 2
 """Counted up when the tables change, or the way notes are read or cut: an older index is then made anew."""
 
 TABLES = ("about", "files", "documents", "passages")

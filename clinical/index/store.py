@@ -58,7 +58,7 @@ _log = logging.getLogger(__name__)
 COPY = ".scan"
 """How the name of the mapped copy ends."""
 
-FORMAT = 3
+FORMAT = 4
 """Counted up when the tables change, or the way notes are read or cut: an older index is then made anew."""
 
 COPY_FROM = 2000

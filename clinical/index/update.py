@@ -16,6 +16,7 @@ from clinical.documents.note import Note
 from clinical.documents.reading import files as find_files
 from clinical.documents.reading import read
 from clinical.errors import DocumentError, UsageError
+from clinical.facts.document_date import date_of, shown_date
 from clinical.index.backend import MUCH_WHILE_WRITING, FileState, Index, IndexedDocument, words_in
 from clinical.index.location import full_name
 from clinical.index.passages import Passage, cut
@@ -197,13 +198,19 @@ def _read(state: FileState, path: str) -> tuple[FileState, list[tuple[Note, str 
         if isinstance(document, DocumentError):
             faults.append(" ".join(str(document).splitlines()))
         elif document.id.startswith(document.path or ""):
-            documents.append((document, None, document.id[len(document.path or "") :]))
+            documents.append((_dated(document), None, document.id[len(document.path or "") :]))
         else:
-            documents.append((document, document.id, ""))
+            documents.append((_dated(document), document.id, ""))
     # A file that changes while it is read is read again the next time.
     if sha256_of(path) != state.sha256:
         state = replace(state, modified=LOOK_AGAIN)
     return replace(state, faults="\n".join(faults)), documents
+
+
+def _dated(note: Note) -> Note:
+    """Return the note with the date that its head or its name tells, where it brings none along."""
+    date = None if note.date else date_of(note)
+    return note if date is None else replace(note, date=shown_date(date))
 
 
 def _embedded(
