@@ -27,8 +27,8 @@ from clinical.facts.assertion import assess
 from clinical.index.filters import EVERYTHING, Filter
 from clinical.index.update import Changes
 from clinical.index.words import words_of
-from clinical.models import settings
 from clinical.models.embedders import TextEmbedder
+from clinical.models.settings import choose_system
 from clinical.tasks.evidence import Stretch, Told, gather, known_share, sections_of
 from clinical.tasks.likelihood import LikelihoodScorer, core
 from clinical.tasks.search import assertion_of, find, mentions_of
@@ -188,10 +188,7 @@ def load_answerer(
     else `light`. `quote` makes `mistral` choose sentences in place of writing; with `yes_no` its answers, and those
     of `light`, carry a decision. Raises `UsageError` for what does not exist or does not go together.
     """
-    chosen = model or (settings.chosen_model() if system in (None, "mistral") else None)
-    system = system or ("mistral" if chosen else "light")
-    if system not in SYSTEMS:
-        raise UsageError(f"no system {system!r}; available: {', '.join(SYSTEMS)}")
+    system, chosen = choose_system(system, model, SYSTEMS)
     scorer = LikelihoodScorer(embedder)
     if system == "light":
         if adapter or prompt or quote or model:

@@ -22,7 +22,7 @@ from clinical.documents.sentences import split_sentences
 from clinical.errors import UsageError
 from clinical.facts.abbreviations import expand_abbreviations
 from clinical.facts.assertion import assess
-from clinical.models import settings
+from clinical.models.settings import choose_system
 from clinical.prompts.labels import Label, core_labels
 
 if TYPE_CHECKING:
@@ -69,10 +69,7 @@ def load_recognizer(
     else `light`. `scheme` is the annotation guideline that `light` and `scispacy` follow. Raises `UsageError` for
     what does not exist or does not go together.
     """
-    chosen = model or (settings.chosen_model() if system in (None, "mistral") else None)
-    system = system or ("mistral" if chosen else "light")
-    if system not in SYSTEMS:
-        raise UsageError(f"no system {system!r}; available: {', '.join(SYSTEMS)}")
+    system, chosen = choose_system(system, model, SYSTEMS)
     if system != "mistral" and (adapter or prompt):
         raise UsageError(f"--adapter and --prompt belong to --system mistral, not to {system}")
     if system == "light":

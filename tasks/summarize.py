@@ -23,7 +23,7 @@ from clinical.facts.document_date import Date, date_of, shown_date
 from clinical.facts.mentions import whole_mentions
 from clinical.facts.terms import content
 from clinical.facts.units import find_units
-from clinical.models import settings
+from clinical.models.settings import choose_system
 from clinical.tasks.ner import Recognizer, extract, load_recognizer
 from clinical.tasks.omissions import find_omissions
 from clinical.tasks.remarks import remarks
@@ -103,10 +103,7 @@ def load_summarizer(
     Without a system: `mistral` when the user has chosen a model (here, in the settings or by `CLINICAL_MODEL`),
     else `light`. Raises `UsageError` for what does not exist or does not go together.
     """
-    chosen = model or (settings.chosen_model() if system in (None, "mistral") else None)
-    system = system or ("mistral" if chosen else "light")
-    if system not in SYSTEMS:
-        raise UsageError(f"no system {system!r}; available: {', '.join(SYSTEMS)}")
+    system, chosen = choose_system(system, model, SYSTEMS)
     if system != "mistral" and (adapter or prompt):
         raise UsageError(f"--adapter and --prompt belong to --system mistral, not to {system}")
     if system == "light":

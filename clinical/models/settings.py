@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
-from clinical.errors import ClinicalError
+from clinical.errors import ClinicalError, UsageError
 
 MODEL_VARIABLE = "CLINICAL_MODEL"
 
@@ -34,6 +35,19 @@ def chosen_model() -> str | None:
         return named
     model = _read().get("model")
     return model if isinstance(model, str) else None
+
+
+def choose_system(system: str | None, model: str | None, known: Sequence[str]) -> tuple[str, str | None]:
+    """Return the system to use, and the model that was named for it or chosen before.
+
+    Without a system: `mistral` when the user has chosen a model (here, in the settings or by `CLINICAL_MODEL`),
+    else `light`. Raises `UsageError` for a system that the task does not know.
+    """
+    chosen = model or (chosen_model() if system in (None, "mistral") else None)
+    system = system or ("mistral" if chosen else "light")
+    if system not in known:
+        raise UsageError(f"no system {system!r}; available: {', '.join(known)}")
+    return system, chosen
 
 
 def choose_model(model: str | None) -> None:
