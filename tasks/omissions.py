@@ -10,7 +10,6 @@ itself calls critical, diagnoses of an assessment, drugs, other problems, sympto
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -18,6 +17,7 @@ from clinical.documents.annotations import Assertion, Entity
 from clinical.documents.note import Note
 from clinical.documents.sections import Section, find_sections, section_at
 from clinical.documents.summaries import Omission
+from clinical.facts.allergies import is_no_allergy
 from clinical.facts.mentions import STEPS, is_drug, is_problem
 from clinical.facts.results import find_abnormal
 from clinical.facts.terms import content, words
@@ -45,11 +45,6 @@ _DECISIVE = frozenset(
 )
 _LESSER = frozenset(
     ("review_of_systems", "family_history", "social_history", "informed_consent", "technique")
-)
-_NO_ALLERGY = re.compile(
-    r"\b(?:nkda|nka|nkma|none|denies|no (?:known )?(?:drug |food |medication |other )*allerg\w*|not allergic|"
-    r"no known)\b|^no$",
-    re.IGNORECASE,
 )
 
 
@@ -125,7 +120,7 @@ def _allergies(note: Note, entities: Sequence[Entity], sections: Sequence[Sectio
     if not any(section.name == "allergies" for section in sections):
         return
     for unit in find_units(note.text, sections):
-        if unit.section == "allergies" and not _NO_ALLERGY.search(unit.text):
+        if unit.section == "allergies" and not is_no_allergy(unit.text):
             drugs = [e.text for e in entities if unit.start <= e.start < unit.end and e.label == "Medication"]
             name = content(" ".join(drugs)) or content(unit.text)
             if name:

@@ -20,6 +20,7 @@ from typing import Literal
 from clinical.documents.annotations import Entity
 from clinical.documents.note import Note
 from clinical.documents.summaries import Conflict, Source
+from clinical.facts.allergies import denies_allergy, is_no_allergy
 from clinical.facts.document_date import Date, is_birth, shown_date, year_month_day
 from clinical.facts.mentions import is_drug, is_problem
 from clinical.facts.quantities import Quantity, find_dates
@@ -32,9 +33,6 @@ __all__ = ["Document", "dated_units", "find_conflicts"]
 MOST_DATED = 6
 """Sentences with a date of their own that a document adds, at most."""
 
-_NO_ALLERGY = re.compile(
-    r"\b(?:nkda|nka|no known (?:drug |medication |food )?allergies|no allergies|allerg\w+: none)\b", re.I
-)
 _ALLERGIC = re.compile(r"\ballergic to (?P<to>[A-Za-z-]+(?: (?:and|or) [A-Za-z-]+)?)", re.IGNORECASE)
 _SIDE = re.compile(r"\b([Ll]eft|[Rr]ight|LEFT|RIGHT|L|R)\b")
 _SIDE_BEFORE = re.compile(_SIDE.pattern + r"\s$")
@@ -192,7 +190,7 @@ def _allergy_conflicts(documents: Sequence[Document]) -> Iterator[Conflict]:
 
 def _allergies(document: Document) -> Iterator[Source]:
     for unit in find_units(document.note.text):
-        if unit.section == "allergies" and not re.search(r"\b(?:no|none|denies|nkda|nka)\b", unit.text, re.I):
+        if unit.section == "allergies" and not is_no_allergy(unit.text):
             yield _source(document, unit.start, unit.end)
     for found in _ALLERGIC.finditer(document.note.text):
         if not re.search(
@@ -202,7 +200,7 @@ def _allergies(document: Document) -> Iterator[Source]:
 
 
 def _no_allergies(document: Document) -> Iterator[Source]:
-    found = _NO_ALLERGY.search(document.note.text)
+    found = denies_allergy(document.note.text)
     if found is not None:
         yield _source(document, *found.span())
 

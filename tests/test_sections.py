@@ -193,3 +193,18 @@ def test_sections_cover_the_text_without_gap_or_overlap(text: str) -> None:
         assert section.start <= section.body_start <= section.end
         assert section.title in text[section.start : section.body_start]
         assert section_at(sections, section.start) == section_at(sections, section.end - 1) == section.name
+
+
+@pytest.mark.parametrize(
+    ("rest", "name"),
+    [
+        ("TECHNIQUE: Two views.\nFINDINGS: No fracture.\nIMPRESSION: Normal.", "clinical_information"),
+        ("GROSS DESCRIPTION: A core of 12 mm.\nDIAGNOSIS: Benign.", "clinical_information"),
+        ("COMPARISON: None.\nPHYSICAL EXAM: Hip tender.\nPLAN: Rest.", "history_of_present_illness"),
+        ("IMPRESSION: Contusion.\nPLAN: Rest.", "history_of_present_illness"),
+    ],
+)
+def test_history_in_a_report_on_a_study_is_what_the_referrer_wrote(rest: str, name: str) -> None:
+    assert outline(f"HISTORY: Fall, hip pain.\n{rest}\n")[0] == (name, "Fall, hip pain.")
+    told = outline(f"HISTORY OF PRESENT ILLNESS: Fall.\n{rest}\n")
+    assert told[0] == ("history_of_present_illness", "Fall.")

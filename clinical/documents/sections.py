@@ -77,6 +77,9 @@ class _Rules:
     absorbing: frozenset[str]
     document_titles: frozenset[str]
     not_sections: frozenset[str]
+    of_studies: frozenset[str]
+    of_other_notes: frozenset[str]
+    bare_histories: frozenset[str]
 
 
 def find_sections(text: str) -> tuple[Section, ...]:
@@ -92,6 +95,11 @@ def find_sections(text: str) -> tuple[Section, ...]:
             current = name
     if not text:
         return ()
+    if _is_of_a_study(opened):
+        opened = [
+            ("clinical_information" if _is_bare_history(name, heading) else name, heading)
+            for name, heading in opened
+        ]
     if not opened or text[: opened[0][1].start].strip():
         opened.insert(0, (None, _Heading("", 0, 0, at_line_start=True)))
     # White space before the first heading belongs to its section: nobody wants a section of blanks.
@@ -100,6 +108,17 @@ def find_sections(text: str) -> tuple[Section, ...]:
         Section(name, heading.title, start, end, min(heading.body_start, end))
         for (name, heading), start, end in zip(opened, starts, starts[1:], strict=False)
     )
+
+
+def _is_of_a_study(opened: Sequence[tuple[str | None, _Heading]]) -> bool:
+    """Whether these are the headings of a report on images or tissue, which nobody took a history for."""
+    names = {name for name, _ in opened}
+    return bool(names & _rules().of_studies) and not names & _rules().of_other_notes
+
+
+def _is_bare_history(name: str | None, heading: _Heading) -> bool:
+    """Whether it is a plain "HISTORY:", which in a report on a study is what the referrer wrote."""
+    return name == "history_of_present_illness" and _plain(heading.title) in _rules().bare_histories
 
 
 def section_at(sections: Sequence[Section], offset: int) -> str | None:
@@ -126,6 +145,9 @@ def _rules() -> _Rules:
         absorbing=frozenset(data["absorbing"]),
         document_titles=frozenset(map(_plain, data["document_titles"])),
         not_sections=frozenset(map(_plain, data["not_sections"])),
+        of_studies=frozenset(data["of_studies"]),
+        of_other_notes=frozenset(data["of_other_notes"]),
+        bare_histories=frozenset(map(_plain, data["bare_histories"])),
     )
 
 
