@@ -54,6 +54,7 @@ from clinical.corpora.catalog import find
 from clinical.corpora.records import read, read_records
 from clinical.corpora.typography import detokenize
 from clinical.finetune.provenance import provenance, write_history
+from clinical.finetune.sizes import Size
 from clinical.finetune.tokenizer import CONTROL_TOKENS, train_tokenizer
 from clinical.models.pieces import split_pieces
 from clinical.prompts.labels import clinical_labels
@@ -64,19 +65,6 @@ if TYPE_CHECKING:
 
 NER_CORPORA = ("bc5cdr", "ncbi_disease", "maccrobat", "anatem", "bc2gm", "craft", "linnaeus")
 TEXT_FIELDS = {"medquad": "answer", "pubmedqa": "contexts", "mts_dialog": "target", "aci_bench": "target"}
-
-
-@dataclass(frozen=True)
-class Shape:
-    """The shape of the model. Narrow heads (32) give a small model enough of them to find its place."""
-
-    hidden: int = 192
-    layers: int = 6
-    heads: int = 6
-    kv_heads: int = 2
-    ffn: int = 448
-    vocab: int = 4096
-    context: int = 2048
 
 
 @dataclass(frozen=True)
@@ -164,29 +152,13 @@ def rows(
     return out
 
 
-def new_model(shape: Shape, control: dict[str, int], seed: int) -> MistralForCausalLM:
+def new_model(size: Size, control: dict[str, int], seed: int) -> MistralForCausalLM:
     """Return an untrained Mistral; the matrices that write into the residual stream start at zero."""
     import torch
     from transformers import MistralConfig, MistralForCausalLM
 
     torch.manual_seed(seed)
-    model = MistralForCausalLM(
-        MistralConfig(
-            vocab_size=shape.vocab,
-            hidden_size=shape.hidden,
-            intermediate_size=shape.ffn,
-            num_hidden_layers=shape.layers,
-            num_attention_heads=shape.heads,
-            num_key_value_heads=shape.kv_heads,
-            head_dim=shape.hidden // shape.heads,
-            max_position_embeddings=shape.context,
-            sliding_window=None,
-            tie_word_embeddings=True,
-            pad_token_id=control["<pad>"],
-            bos_token_id=control["<s>"],
-            eos_token_id=control["</s>"],
-        )
-    )
+    model = MistralForCausalLM(MistralConfig(**size.config(control)))
     for layer in model.model.layers:
         torch.nn.init.zeros_(layer.self_attn.o_proj.weight)
         torch.nn.init.zeros_(layer.mlp.down_proj.weight)
@@ -272,11 +244,11 @@ def held_out(model: torch.nn.Module, dev_rows: list[list[int]]) -> float:
     return sum(losses) / len(losses)
 
 
-def run(out: Path, shape: Shape, recipe: Recipe) -> float:
+def run(out: Path, size: Size, recipe: Recipe) -> float:
     """Train tokenizer and model, write them to `out`, and return the held-out loss."""
     began = provenance()
     corpus = list(texts(seed=recipe.seed))
-    tokenizer = train_tokenizer(corpus, [label.name for label in clinical_labels()], shape.vocab)
+    tokenizer = train_tokenizer(corpus, [label.name for label in clinical_labels()], size.vocab)
     encode = encoder(tokenizer)
     vocabulary = tokenizer.get_vocab()
     control = {token: vocabulary[token] for token in CONTROL_TOKENS}
@@ -289,7 +261,7 @@ def run(out: Path, shape: Shape, recipe: Recipe) -> float:
     characters = sum(map(len, corpus))
     ids = sum(map(len, documents))
     print(f"{len(corpus)} texts, {characters} characters, {ids} tokens; {len(train_rows)} rows", flush=True)
-    model = new_model(shape, control, recipe.seed)
+    model = new_model(size, control, recipe.seed)
     print(f"{sum(p.numel() for p in model.parameters())} parameters", flush=True)
     loss = train(model, train_rows, dev, recipe)
     model.save_pretrained(out)
@@ -297,7 +269,7 @@ def run(out: Path, shape: Shape, recipe: Recipe) -> float:
     record = {
         "step": "pretraining",
         **began,
-        "shape": asdict(shape),
+        "shape": asdict(size),
         "recipe": asdict(recipe),
         "corpora": [f"{name}:train" for name in (*NER_CORPORA, *TEXT_FIELDS)],
         "tokens_in_corpora": ids,
@@ -340,7 +312,7 @@ def _all_in_one() -> None:
     import torch
 
     torch.set_num_threads(arguments.threads)
-    loss = run(arguments.out, Shape(), Recipe(tokens=arguments.tokens, seed=arguments.seed))
+    loss = run(arguments.out, Size(), Recipe(tokens=arguments.tokens, seed=arguments.seed))
     print(f"held-out loss {loss:.3f} nats per token; written to {arguments.out}")
 
 

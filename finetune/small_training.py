@@ -29,9 +29,10 @@ from numpy.typing import NDArray
 from torch.nn import functional
 
 from clinical.finetune.exercises import COPY, POOL, Batch, Mixture, batches, held_out
-from clinical.finetune.network import SIZES, Network, Size, described, size_of
+from clinical.finetune.network import Network
 from clinical.finetune.packed import Packed
 from clinical.finetune.provenance import history, provenance, write_history
+from clinical.finetune.sizes import SIZES, Size, size_of
 
 CHECKPOINT = "checkpoint.pt"
 EMBEDDING = "model.embed_tokens.weight"
@@ -323,13 +324,21 @@ def batches_of(
 
 
 def train(
-    trainer: Trainer, stream: Iterator[Batch], out: Path, minutes: float | None, save_every: float = 4.0
+    trainer: Trainer,
+    stream: Iterator[Batch],
+    out: Path,
+    minutes: float | None,
+    until: int | None = None,
+    save_every: float = 4.0,
 ) -> bool:
-    """Train until the run is complete or the minutes are over; return whether it is complete."""
+    """Train until the run is complete, or step `until` is done, or the minutes are over; return whether it is."""
     began = saved = time.monotonic()
     tokens = 0
     shown: dict[str, list[torch.Tensor]] = {}
+    steps = trainer.plan.steps if until is None else min(until, trainer.plan.steps)
     for batch in stream:
+        if trainer.step >= steps:
+            break
         for name, loss in trainer.learn(batch).items():
             shown.setdefault(name, []).append(loss)
         tokens += batch.tokens
@@ -362,8 +371,11 @@ def _log(
     print(line, flush=True)
 
 
-def write_model(trainer: Trainer, data: Path, out: Path, record: dict[str, Any]) -> None:
-    """Write the averaged weights as a model folder of `transformers`: half precision, in files of at most 15 MB."""
+def write_model(trainer: Trainer, data: Path, out: Path, steps: list[dict[str, Any]]) -> None:
+    """Write the averaged weights as a model folder of `transformers`: half precision, in files of at most 15 MB.
+
+    `steps` are the records of all training that led to them.
+    """
     from transformers import MistralConfig, MistralForCausalLM
 
     model = MistralForCausalLM(MistralConfig(**trainer.size.config(trainer.packed.control)))
@@ -376,7 +388,7 @@ def write_model(trainer: Trainer, data: Path, out: Path, record: dict[str, Any])
             shutil.copy(data / name, out / name)
     card = {"prompt": "ner.short.v1", "chunk_pieces": 96, "labels": list(trainer.packed.labels)}
     (out / "clinical.json").write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
-    write_history([*history(data), record], out)
+    write_history(steps, out)
 
 
 def main() -> None:
@@ -393,6 +405,7 @@ def main() -> None:
     parser.add_argument("--set", nargs="*", default=[], metavar="NAME=VALUE", help="other values of the plan")
     parser.add_argument("--tokens", type=float, help="tokens of the whole run")
     parser.add_argument("--minutes", type=float, help="stop after so many minutes of training")
+    parser.add_argument("--until", type=int, metavar="STEP", help="stop after this step of the run")
     parser.add_argument("--resume", action="store_true", help="go on with the run in OUT, if there is one")
     parser.add_argument(
         "--send", type=Path, help="a folder to copy the files of the model to that must travel back"
@@ -435,12 +448,12 @@ def main() -> None:
     else:
         if given.start:
             trainer.start_from(given.start)
-        written = {"plan": asdict(plan), "size": described(size), "started": started}
+        written = {"plan": asdict(plan), "size": asdict(size), "started": started}
         (given.out / "run.json").write_text(json.dumps(written, indent=1) + "\n", encoding="utf-8")
     parameters = sum(p.numel() for p in trainer.network.parameters())
     print(f"{parameters} parameters, step {trainer.step} of {plan.steps}, on {device}", flush=True)
     stream = batches_of(given.data, packed, plan, trainer.step, given.workers)
-    complete = train(trainer, stream, given.out, given.minutes)
+    complete = train(trainer, stream, given.out, given.minutes, given.until)
     stream.close()
     bits = trainer.bits_per_byte()
     f1 = trainer.held_out_f1()
@@ -450,13 +463,16 @@ def main() -> None:
         **started,
         "device": torch.cuda.get_device_name() if device == "cuda" else "cpu",
         "recipe": asdict(plan),
-        "size": described(size),
+        "size": asdict(size),
         "corpora": [],
         "steps_done": trainer.step,
         "held_out_bits_per_byte": round(bits, 4),
         "held_out_f1": f1,
     }
-    write_model(trainer, given.data, given.out / "model", record)
+    before = history(given.start) if given.start else []
+    # What led to the start was packed from the same data, or from less.
+    before += [step for step in history(given.data) if step not in before]
+    write_model(trainer, given.data, given.out / "model", [*before, record])
     if given.send:
         send(given.out / "model", given.send)
     print("complete" if complete else "not complete: the same call with --resume goes on", flush=True)

@@ -18,13 +18,14 @@ SENTENCES = [
 
 def write_base(folder: Path, hidden: int = 64, layers: int = 2) -> Path:
     """Write a Mistral of random weights with a tokenizer of its own, and return its folder."""
-    from clinical.finetune.pretrain import Shape, new_model
+    from clinical.finetune.pretrain import new_model
+    from clinical.finetune.sizes import Size
     from clinical.finetune.tokenizer import CONTROL_TOKENS, train_tokenizer
     from clinical.prompts.labels import clinical_labels
 
     tokenizer = train_tokenizer(SENTENCES * 3, [label.name for label in clinical_labels()], 450)
     vocabulary = tokenizer.get_vocab()
-    shape = Shape(
+    shape = Size(
         hidden=hidden, layers=layers, heads=2, kv_heads=1, ffn=2 * hidden, vocab=len(tokenizer), context=1024
     )
     model = new_model(shape, {token: vocabulary[token] for token in CONTROL_TOKENS}, seed=0)

@@ -67,7 +67,7 @@ def packed(data: Path) -> Packed:
 
 
 def trainer_of(packed: Packed, plan: Any = None) -> Any:
-    from clinical.finetune.network import SIZES
+    from clinical.finetune.sizes import SIZES
     from clinical.finetune.small_training import Plan, Trainer
 
     return Trainer(plan or Plan(tokens=64 * 200, batch_tokens=200), SIZES["toy"], packed, "cpu", False, False)
@@ -77,7 +77,8 @@ def test_the_network_is_a_mistral(packed: Packed) -> None:
     import torch
     from transformers import MistralConfig, MistralForCausalLM
 
-    from clinical.finetune.network import SIZES, Network, size_of
+    from clinical.finetune.network import Network
+    from clinical.finetune.sizes import SIZES, size_of
 
     network = Network(SIZES["toy"], seed=3)
     for parameter in network.parameters():  # zeros would hide what they multiply
@@ -180,11 +181,15 @@ def test_pieces_add_up_to_the_run_bit_for_bit(data: Path, packed: Packed, tmp_pa
     assert first.step == 6
     second = trainer_of(packed, plan)
     second.load(out / CHECKPOINT)
-    assert train(second, batches_of(data, packed, plan, second.step, 0), out, None)
+    assert not train(second, batches_of(data, packed, plan, second.step, 0), out, None, until=9)
+    assert second.step == 9
+    third = trainer_of(packed, plan)
+    third.load(out / CHECKPOINT)
+    assert train(third, batches_of(data, packed, plan, third.step, 0), out, None)
 
-    for one, other in zip(whole.network.parameters(), second.network.parameters(), strict=True):
+    for one, other in zip(whole.network.parameters(), third.network.parameters(), strict=True):
         assert torch.equal(one, other)
-    assert all(torch.equal(one, other) for one, other in zip(whole._average, second._average, strict=True))
+    assert all(torch.equal(one, other) for one, other in zip(whole._average, third._average, strict=True))
     last = json.loads((out / "log.jsonl").read_text(encoding="utf-8").splitlines()[-1])
     assert last["step"] == last["steps"] == 32
 
@@ -219,7 +224,7 @@ def test_training_learns_the_notes_by_heart(data: Path, packed: Packed, tmp_path
     )
     trainer = trainer_of(packed, plan)
     assert train(trainer, batches_of(data, packed, plan, 0, 0), tmp_path, None)
-    write_model(trainer, data, tmp_path / "model", RECORD)
+    write_model(trainer, data, tmp_path / "model", [RECORD])
     tagger = MistralTagger.load(str(tmp_path / "model"))
     assert (tagger.template.name, tagger.chunk_pieces) == ("ner.short.v1", 96)
     found = tagger.tag([text for text, _ in NOTES], by_name(LABELS))
@@ -315,7 +320,8 @@ def test_training_needs_little_more_than_torch(data: Path, tmp_path: Path) -> No
 def test_embeddings_can_begin_with_meanings() -> None:
     import torch
 
-    from clinical.finetune.network import SIZES, Network
+    from clinical.finetune.network import Network
+    from clinical.finetune.sizes import SIZES
     from clinical.finetune.small_training import take_meanings
 
     network = Network(SIZES["toy"], seed=0)
