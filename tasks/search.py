@@ -24,6 +24,7 @@ from clinical.documents.sections import find_sections
 from clinical.documents.sentences import split_sentences
 from clinical.errors import UsageError
 from clinical.facts.assertion import PRIORITY, assess
+from clinical.formats.display import counted
 from clinical.index.backend import Busy, Index, StoredPassage
 from clinical.index.filters import EVERYTHING, Filter
 from clinical.index.hits import Hit
@@ -179,8 +180,8 @@ class _Search:
             yield f"{self.paths.get(name, name)} is not what was indexed; its passages are left out"
         if self._undated:
             yield (
-                f"{self._undated} documents have no date, neither of their own nor at their head nor in their name; "
-                "they are left out"
+                f"{counted(self._undated, 'document')} left out for want of a date: none comes with it, stands "
+                "at its head or in its name"
             )
 
     def _distinct(self, ranked: Sequence[Ranked]) -> Iterator[tuple[StoredPassage, Ranked]]:

@@ -379,6 +379,11 @@ def test_only_the_assertion_changes(text: str, places: list[tuple[int, int, str]
         ("We tried to stop severe «epistaxis» with packing.", "present"),
         ("She has a history of gradual «enlargement» of the neck.", "present"),
         ("There was no remarkable response regarding «hearing loss».", "present"),
+        ("No further abnormality was «found».", "negated"),
+        ("No mass, ascites or lymph nodes have been «identified» on CT.", "negated"),
+        ("No mass was seen and a biopsy was «done».", "present"),
+        ("No fever and a mass was «seen».", "present"),
+        ("No fever, the drain was «removed».", "present"),
     ],
 )
 def test_what_a_search_for_the_affirmed_got_wrong(sentence: str, status: str) -> None:

@@ -196,7 +196,7 @@ def test_forgetting_a_file_leaves_no_trace_of_it(notes: Path) -> None:
     file = make(notes)
     assert b"xylophonist" in on_disk(file)
     result = run("forget", str(notes / "two.txt"))
-    assert result.output == "1 files forgotten, 0 indexes erased\n"
+    assert result.output == "1 file forgotten, 0 indexes erased\n"
     assert b"xylophon" not in on_disk(file)
     assert b"propranolol" not in on_disk(file)
     with Store.existing(file) as store:
@@ -205,7 +205,7 @@ def test_forgetting_a_file_leaves_no_trace_of_it(notes: Path) -> None:
 
 def test_forgetting_a_folder_erases_its_index(notes: Path) -> None:
     file = make(notes)
-    assert run("forget", str(notes)).output == "0 files forgotten, 1 indexes erased\n"
+    assert run("forget", str(notes)).output == "0 files forgotten, 1 index erased\n"
     assert not [part for part in index_folder().iterdir() if part.suffix != ".lock"]
     assert not file.exists()
     assert sorted(path.name for path in notes.iterdir()) == ["one.txt", "two.txt"]
@@ -228,7 +228,7 @@ def test_a_damaged_index_hides_no_other(notes: Path) -> None:
     assert listed.stdout.startswith(f"{notes.as_posix()}\t2 files\t")
     assert "is damaged" in listed.stderr
     forgotten = run("forget", str(notes / "two.txt"))
-    assert (forgotten.exit_code, forgotten.stdout) == (1, "1 files forgotten, 0 indexes erased\n")
+    assert (forgotten.exit_code, forgotten.stdout) == (1, "1 file forgotten, 0 indexes erased\n")
     assert "not looked into: the index of an unknown folder is damaged" in forgotten.stderr
 
 

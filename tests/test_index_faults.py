@@ -178,7 +178,7 @@ def test_a_folder_that_vanished_empties_no_index(notes: Path, kind: Kind) -> Non
     ):
         find("warfarin", [str(notes)], WordBag())
     assert run("status").stdout.split("\t")[1] == "30 files"
-    assert run("forget", str(notes)).output == "0 files forgotten, 1 indexes erased\n"
+    assert run("forget", str(notes)).output == "0 files forgotten, 1 index erased\n"
 
 
 def test_a_place_on_s3_that_cannot_be_reached(notes: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -102,7 +102,7 @@ def test_the_undated_are_counted(store: Store, notes: Path) -> None:
     assert store.undated(Filter(since="2024", path="*.txt")) == 2
     found = find("warfarin", ["notes"], WordBag(), filter=Filter(since="2024-06"))
     assert [hit.id for hit in found.hits] == ["ward/a-2"]
-    assert any(said.startswith("3 documents have no date, neither of their own") for said in found.remarks)
+    assert any(said.startswith("3 documents left out for want of a date") for said in found.remarks)
 
 
 def test_a_note_without_a_date_of_its_own_has_that_of_its_head_or_its_name(tmp_path: Path) -> None:
@@ -116,7 +116,7 @@ def test_a_note_without_a_date_of_its_own_has_that_of_its_head_or_its_name(tmp_p
         ("letter.txt", "2024-06-12"),
         ("2024-07-01-visit.txt", "2024-07-01"),
     }
-    assert any(said.startswith("1 documents have no date") for said in found.remarks)
+    assert any(said.startswith("1 document left out for want of a date") for said in found.remarks)
 
 
 @pytest.mark.parametrize("value", ["03/05/2024", "May", "2024-13", "", "2024-5-3", "yesterday"])

@@ -236,7 +236,7 @@ class TestEveryStore:
         with kept.open() as index:
             assert len(index.lexical(SECRET, 5)) == 1
         result = run("forget", str(kept.notes / "secret.txt"))
-        assert (result.exit_code, result.output) == (0, "1 files forgotten, 0 indexes erased\n")
+        assert (result.exit_code, result.output) == (0, "1 file forgotten, 0 indexes erased\n")
         with kept.open() as index:
             assert index.lexical(SECRET, 5) == []
             assert len(index.lexical("warfarin", 50)) == 5
@@ -257,7 +257,7 @@ class TestEveryStore:
         assert run("compact").exit_code == 0
         with kept.open() as index:
             assert found_in(index, Filter(path="ward"), "hybrid") == {"ward/a-1", "ward/a-2"}
-        assert run("forget", str(kept.notes)).output == "0 files forgotten, 1 indexes erased\n"
+        assert run("forget", str(kept.notes)).output == "0 files forgotten, 1 index erased\n"
         assert all_places() == []
         assert "no indexes" in run("status").stderr
 

@@ -219,6 +219,12 @@ def test_a_file_that_cannot_be_read_is_named_every_time(notes: Path) -> None:
         assert "bad.pdf" in fault
 
 
+def test_a_file_that_cannot_be_read_is_not_counted_as_added(notes: Path) -> None:
+    (notes / "bad.pdf").write_bytes(b"%PDF-1.4 nothing")
+    assert str(search("pain", notes).changes) == "3 added, 1 failed"
+    assert str(search("pain", notes).changes) == "4 unchanged"
+
+
 def test_a_folder_that_vanished_empties_no_index(notes: Path) -> None:
     search("pain", notes)
     notes.rename(notes.with_name("elsewhere"))

@@ -115,13 +115,15 @@ def status(paths: tuple[str, ...]) -> None:
 
 
 def _row(place: Place) -> tuple[str, ...]:
+    from clinical.formats.display import counted
+
     with place.open() as opened:
         size = opened.size()
         return (
             ", ".join(opened.paths),
-            f"{size.files:,} files",
-            f"{size.documents:,} documents",
-            f"{size.passages:,} passages",
+            counted(size.files, "file"),
+            counted(size.documents, "document"),
+            counted(size.passages, "passage"),
             f"{size.bytes / 1e6:,.1f} MB" if size.bytes else "",
             str(place),
         )
@@ -184,6 +186,7 @@ def forget(ctx: click.Context, paths: tuple[str, ...]) -> None:
       clinical index forget notes/
       clinical index forget notes/visit-12.txt
     """
+    from clinical.formats.display import counted
     from clinical.index.location import full_name, index_name
     from clinical.index.opening import all_places
 
@@ -205,7 +208,7 @@ def forget(ctx: click.Context, paths: tuple[str, ...]) -> None:
         click.echo(f"not looked into: {fault}", err=True)
     if not forgotten and not erased:
         raise UsageError(f"no index holds {', '.join(paths)}; `clinical index status` lists what there is")
-    click.echo(f"{forgotten} files forgotten, {erased} indexes erased")
+    click.echo(f"{counted(forgotten, 'file')} forgotten, {counted(erased, 'index')} erased")
     ctx.exit(1 if damaged else 0)
 
 
@@ -260,6 +263,6 @@ def show_changes(changes: Changes, remarks: Sequence[str], quiet: bool, always: 
         click.echo(f"failed: {fault}", err=True)
     for remark in remarks:
         click.echo(remark, err=True)
-    news = changes.added or changes.changed or changes.renamed or changes.removed
+    news = changes.added or changes.changed or changes.renamed or changes.removed or changes.failed
     if not quiet and (always or news):
         click.echo(f"index: {changes}", err=True)

@@ -21,6 +21,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib import resources
+from itertools import pairwise
 from typing import Any
 
 import yaml
@@ -80,13 +81,17 @@ class _Cues:
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """A cue at the words `first` to `end` (exclusive) of a sentence; it reaches the words `low` to `high`."""
+    """A cue at the words `first` to `end` (exclusive) of a sentence; it reaches the words `low` to `high`.
+
+    And the word `verb`, where the cue denies the subject of one.
+    """
 
     cue: Cue
     first: int
     end: int
     low: int
     high: int
+    verb: int | None = None
 
 
 def assess(
@@ -199,6 +204,8 @@ def _reaches(found: _Found, first: int, end: int) -> bool:
     denial is denied: of "no evidence of" the evidence.
     """
     cue = found.cue
+    if first == found.verb and end == first + 1:
+        return True
     if cue.status == "negated" and cue.direction == "forward" and found.first < first and end <= found.end:
         return True
     furthest = FURTHEST if cue.max_words is None else cue.max_words
@@ -224,8 +231,28 @@ def _with_reach(words: Sequence[str]) -> list[_Found]:
             for later, place, _, _ in places[index + 1 : index + 1 + FURTHEST]
             if _ends_reach(cue, later, words[place - 1])
         )
-        reached.append(_Found(cue, first, end, low, min(limit, next(ends, limit))))
+        high = min(limit, next(ends, limit))
+        reached.append(_Found(cue, first, end, low, high, _denied_verb(words, first, high)))
     return reached
+
+
+def _denied_verb(words: Sequence[str], first: int, high: int) -> int | None:
+    """Return the word that says what was done to a denied subject: in "no abnormality was found" nothing was found.
+
+    The reach ends before "was": what comes after the verb may be there ("no mass was seen, ascites was"). In "no
+    fever and a mass was found" the verb has another subject.
+    """
+    if words[first] != "no" or words[high] not in _AUXILIARY:
+        return None
+    if any(pair in _OTHER_SUBJECT for pair in pairwise(words[first:high])):
+        return None
+    verb = high + 1 + (words[high + 1] == "been")
+    return verb if words[verb].endswith("ed") or words[verb] in _IRREGULAR else None
+
+
+_AUXILIARY = frozenset(("is", "are", "was", "were", "has", "have", "had", "could", "can"))
+_OTHER_SUBJECT = frozenset(("and", word) for word in ("a", "an", "the", "his", "her", "this", "these"))
+_IRREGULAR = frozenset(("found", "seen", "felt", "heard", "shown", "known", "done", "made", "given", "taken"))
 
 
 def _ends_reach(cue: Cue, later: Cue, word_before: str) -> bool:

@@ -24,6 +24,17 @@ def title(section: str) -> str:
     return words[:1].upper() + words[1:]
 
 
+def counted(number: int, thing: str) -> str:
+    """Return "1 file" or "2,000 files".
+
+    >>> counted(1, "file"), counted(0, "file"), counted(2000, "index")
+    ('1 file', '0 files', '2,000 indexes')
+    """
+    return (
+        f"{number:,} {thing}" if number == 1 else f"{number:,} {thing}{'es' if thing.endswith('x') else 's'}"
+    )
+
+
 def one_line(text: str) -> str:
     """Return the text as it fits a cell: visible, and with one blank for each run of white space."""
     return " ".join(visible(text).split())

@@ -36,18 +36,22 @@ LOOK_AGAIN = -1
 
 @dataclass
 class Changes:
-    """What an update found and did. `paths` are the files as this call names them, by their full name."""
+    """What an update found and did; `failed` are files of which nothing could be read when they were new or changed.
+
+    `paths` are the files as this call names them, by their full name.
+    """
 
     added: int = 0
     changed: int = 0
     renamed: int = 0
     removed: int = 0
     unchanged: int = 0
+    failed: int = 0
     faults: list[str] = field(default_factory=list)
     paths: dict[str, str] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        words = ("added", "changed", "renamed", "removed", "unchanged")
+        words = ("added", "changed", "renamed", "removed", "unchanged", "failed")
         counts = [f"{getattr(self, word)} {word}" for word in words if getattr(self, word)]
         return ", ".join(counts) or "no files"
 
@@ -164,8 +168,6 @@ def _carry_out(
         for name in plan.gone:
             store.remove(name)
     changes.renamed, changes.removed = len(plan.moved), len(plan.gone)
-    changes.changed = sum(name in known for name in plan.read)
-    changes.added = len(plan.read) - changes.changed
     changes.unchanged = len(found) - len(plan.read) - len(plan.moved)
     read_so_far = 0
     for group in _groups(list(plan.read.values())):
@@ -174,6 +176,12 @@ def _carry_out(
         with store.transaction():
             for state, some in contents:
                 store.put(state, [documents.pop(0) for _ in some])
+                if state.faults and not some:
+                    changes.failed += 1
+                elif state.path in known:
+                    changes.changed += 1
+                else:
+                    changes.added += 1
         store.refresh(MUCH_WHILE_WRITING)
         read_so_far += len(group)
         done(read_so_far, len(plan.read))
