@@ -1,6 +1,6 @@
 """The `light` system's tagger: MiniLM with our adapter, int8 on onnxruntime, one head per annotation scheme.
 
-    tagger = LightTagger.load("clinical")
+    tagger = LightTagger.load("notes")
     tagger.recognize(["She takes metformin 500 mg twice daily."], core_labels())
 
 A text of any length is read in windows of 128 pieces. Each window is responsible for the words in its middle and sees
@@ -28,6 +28,7 @@ from clinical.errors import ClinicalError, UsageError
 from clinical.models import minilm
 from clinical.models.light_export import ready_encoder
 from clinical.models.tag_decoding import best_path, spans
+from clinical.models.whole_names import NAMED, with_whole_names
 from clinical.models.word_pieces import WordPieces, split
 from clinical.prompts.labels import Label
 
@@ -39,9 +40,16 @@ CONTEXT_PIECES = 12
 START_ID, END_ID = 101, 102  # [CLS] and [SEP] of MiniLM's vocabulary
 
 SHIPPED = "light-ner"
-DEFAULT_SCHEME = "clinical"
 
-# Labels that the corpus of the default scheme does not have, and whose heads lend them.
+# The head of MACCROBAT's guideline, whose labels are the widest, and the scheme for notes that is built on it.
+CLINICAL = "clinical"
+NOTES = "notes"
+DEFAULT_SCHEME = CLINICAL
+
+# The heads that know diseases by their whole names.
+WITNESSES = ("bc5cdr", "ncbi_disease")
+
+# Labels that MACCROBAT does not have, and whose heads lend them.
 LENT = {"Gene": "bc2gm", "Species": "linnaeus"}
 
 # Labels whose mentions are phrases that hold other mentions.
@@ -86,12 +94,14 @@ class LightTagger:
     @property
     def schemes(self) -> Mapping[str, Sequence[str]]:
         """The tags of each scheme."""
-        schemes: Mapping[str, Sequence[str]] = self.card["schemes"]
+        schemes: dict[str, Sequence[str]] = self.card["schemes"]
+        if schemes.keys() >= {CLINICAL, *WITNESSES}:
+            return {**schemes, NOTES: schemes[CLINICAL]}
         return schemes
 
     def label_names(self) -> tuple[str, ...]:
         """Return the labels that this tagger can find."""
-        return tuple(sorted(label for labels in self._labels_by_scheme().values() for label in labels))
+        return tuple(sorted(label for labels in self._labels_by_head().values() for label in labels))
 
     @cached_property
     def _encoder(self) -> InferenceSession:
@@ -127,28 +137,38 @@ class LightTagger:
         hidden = self._hidden(words)
         repeats = _repeated_words(text, words)
         sentences = _sentence_starts(text, words)
+
+        def tagged(head: str) -> list[Entity]:
+            scores = self._scores(hidden, head, asked, repeats, sentences)
+            return list(self._tagged(text, words, scores, head))
+
         found = [
             entity
-            for scheme, names in self._labels_by_scheme().items()
+            for head, names in self._labels_by_head().items()
             if asked & names
-            for entity in self._tagged(
-                text, words, self._scores(hidden, scheme, asked, repeats, sentences), scheme
-            )
-            if entity.label in asked & names
+            for entity in tagged(head)
+            if entity.label in names
         ]
-        return sorted(found, key=lambda entity: (entity.start, entity.end))
+        if self.scheme == NOTES and asked & set(NAMED):
+            found = with_whole_names(found, [tagged(head) for head in WITNESSES])
+        return sorted(
+            (entity for entity in found if entity.label in asked),
+            key=lambda entity: (entity.start, entity.end),
+        )
 
-    def _labels_by_scheme(self) -> Mapping[str, Set[str]]:
-        """Return the schemes whose heads are read, each with the labels that are taken from it."""
-        own = {self.scheme: frozenset(_label_names(self.schemes[self.scheme]))}
-        lent = LENT if self.scheme == DEFAULT_SCHEME else {}
-        return own | {scheme: frozenset({label}) for label, scheme in lent.items() if scheme in self.schemes}
+    def _labels_by_head(self) -> Mapping[str, Set[str]]:
+        """Return the heads that are read, each with the labels that are taken from it."""
+        own = CLINICAL if self.scheme == NOTES else self.scheme
+        lent = LENT if own == CLINICAL else {}
+        return {own: frozenset(_label_names(self.schemes[own]))} | {
+            head: frozenset({label}) for label, head in lent.items() if head in self.schemes
+        }
 
     def _tagged(
-        self, text: str, words: WordPieces, scores: NDArray[np.float32], scheme: str
+        self, text: str, words: WordPieces, scores: NDArray[np.float32], head: str
     ) -> Iterator[Entity]:
         path = best_path(scores)
-        names = _label_names(self.schemes[scheme])
+        names = _label_names(self.schemes[head])
         for first, last, label in spans(path):
             start, end = int(words.spans[first, 0]), int(words.spans[last - 1, 1])
             score = _span_probability(scores, path, first, last)
