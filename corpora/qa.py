@@ -28,9 +28,11 @@ from pathlib import Path
 from typing import Any
 
 from clinical.corpora.catalog import find
+from clinical.corpora.rows import all_faults
 from clinical.documents.sentences import split_sentences
 from clinical.errors import UsageError
 
+QUESTION_COLUMNS = ("id", "question", "text", "answers", "title", "sentences", "decision")
 DECISIONS = ("yes", "no", "maybe")
 
 
@@ -56,10 +58,13 @@ class QuestionOnText:
         return self.text[start:end]
 
 
-def read_questions(source: str, limit: int | None = None) -> list[QuestionOnText]:
+def read_questions(
+    source: str, limit: int | None = None, columns: Mapping[str, str] | None = None
+) -> list[QuestionOnText]:
     """Return the questions of a source, the first `limit` of them.
 
-    Raises `UsageError` for what is not there or is not of the shape.
+    `columns` says how a file of the user calls `QUESTION_COLUMNS`. Raises `UsageError` for what is not there or is
+    not of the shape, with the lines of a file.
     """
     from clinical.corpora import mashqa, medquad_questions, pubmedqa
 
@@ -69,7 +74,7 @@ def read_questions(source: str, limit: int | None = None) -> list[QuestionOnText
             raise UsageError("mashqa needs its file: mashqa:test_webmd_squad_v2_full.json")
         items: Iterator[QuestionOnText] = iter(mashqa.read(Path(rest)).questions)
     elif Path(source).is_file():
-        items = _own(Path(source))
+        items = iter(_own(Path(source), columns or {}))
     elif name == "medquad":
         items = medquad_questions.read(rest or "dev")
     elif name == "pubmedqa":
@@ -137,21 +142,32 @@ def touched(sentences: Sequence[tuple[int, int]], spans: Sequence[tuple[int, int
     )
 
 
-def _own(path: Path) -> Iterator[QuestionOnText]:
-    with (
-        gzip.open(path, "rt", encoding="utf-8")
-        if path.suffix == ".gz"
-        else path.open(encoding="utf-8") as file
-    ):
-        for number, line in enumerate(file, 1):
-            if line.strip():
-                try:
-                    yield _question(json.loads(line), f"{path.name}#{number}")
-                except (ValueError, KeyError, TypeError, AttributeError) as error:
-                    reason = f"no {error}" if isinstance(error, KeyError) else str(error)
-                    raise UsageError(
-                        f"{path}, line {number}: is not a question on a text ({reason})"
-                    ) from error
+def _own(path: Path, columns: Mapping[str, str]) -> list[QuestionOnText]:
+    found: list[QuestionOnText] = []
+    faults: list[str] = []
+    try:
+        with (
+            gzip.open(path, "rt", encoding="utf-8-sig")
+            if path.suffix == ".gz"
+            else path.open(encoding="utf-8-sig") as file
+        ):
+            for number, line in enumerate(file, 1):
+                if line.strip():
+                    try:
+                        found.append(_question(_named(json.loads(line), columns), f"{path.name}#{number}"))
+                    except (ValueError, KeyError, TypeError, AttributeError) as error:
+                        reason = f"no {error}" if isinstance(error, KeyError) else str(error)
+                        faults.append(f"{path}, line {number}: is not a question on a text ({reason})")
+    except (UnicodeDecodeError, gzip.BadGzipFile) as error:
+        raise UsageError(f"{path}: not JSON lines in UTF-8 ({error})") from error
+    if faults:
+        raise all_faults(faults)
+    return found
+
+
+def _named(record: Mapping[str, Any], columns: Mapping[str, str]) -> dict[str, Any]:
+    """Return a record with its values under our names, those that the map does not name as they are."""
+    return {**record, **{ours: record[theirs] for ours, theirs in columns.items()}}
 
 
 def _question(record: Mapping[str, Any], place: str) -> QuestionOnText:

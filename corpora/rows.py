@@ -24,6 +24,7 @@ from clinical.errors import UsageError
 from clinical.prompts.templates import Template
 
 Role = Literal["system", "user", "assistant"]
+MOST_FAULTS = 20
 ROLES: tuple[Role, ...] = get_args(Role)
 
 
@@ -96,6 +97,12 @@ class Rows:
         self.faults += other.faults
         self.passed_over += other.passed_over
         self.files += other.files
+
+
+def all_faults(faults: Sequence[str]) -> UsageError:
+    """Return the error that names the faults of a file, the first `MOST_FAULTS` of them, one a line."""
+    more = [f"and {len(faults) - MOST_FAULTS} more"] if len(faults) > MOST_FAULTS else []
+    return UsageError("\n".join([*faults[:MOST_FAULTS], *more]))
 
 
 def conversation(turns: Sequence[Turn]) -> tuple[Turn, ...]:

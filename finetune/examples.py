@@ -125,7 +125,7 @@ def _summary(row: Row, source: Source, template: Template | None) -> Example:
 def questions(source: Source) -> list[QuestionOnText]:
     """Return the questions on texts that a source of `search` or `ask` holds."""
     name = f"{source.corpus}:{source.file}" if source.corpus and source.file else source.corpus or source.file
-    return [item for item in read_questions(name, source.limit) if item.answers is not None]
+    return [item for item in read_questions(name, source.limit, source.columns) if item.answers is not None]
 
 
 def _selections(recipe: Recipe, source: Source) -> Found:
@@ -217,7 +217,7 @@ def _labels(names: tuple[str, ...], choose: random.Random) -> Sequence[Label]:
 
 def _passages(recipe: Recipe, source: Source, seed: int) -> Iterable[Passage]:
     if source.file:
-        gold = read_gold(source.file)
+        gold = read_gold(source.file, columns=source.columns)
         return [
             made for document in gold.documents for made in _cut(document, gold.labels, recipe.chunk_pieces)
         ]
@@ -260,7 +260,7 @@ def gold_of(recipe: Recipe, source: Source, rows: int) -> Gold:
     """Return what `ner` is scored on: the annotated texts of a source."""
     limit = min(rows, source.limit or rows)
     if source.corpus != SYNTHETIC:
-        return read_gold(source.file or source.corpus, limit=limit)
+        return read_gold(source.file or source.corpus, limit=limit, columns=source.columns)
     from clinical.corpora.records import Mention
 
     # Another seed than any that is trained on.
@@ -284,7 +284,7 @@ def known_labels(recipe: Recipe) -> list[str]:
         if source.task != "ner":
             continue
         if source.file:
-            found |= set(read_gold(source.file).labels)
+            found |= set(read_gold(source.file, columns=source.columns).labels)
         elif source.corpus == SYNTHETIC:
             found |= {label.name for label in core_labels()}
         else:

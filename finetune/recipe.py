@@ -18,9 +18,15 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+from clinical.corpora.qa import QUESTION_COLUMNS
 from clinical.corpora.row_files import NAMES
 from clinical.errors import UsageError
+from clinical.scoring.gold import RECORD_COLUMNS
 
+COLUMNS: Mapping[str, Sequence[str]] = {
+    "ner": RECORD_COLUMNS, "search": QUESTION_COLUMNS, "ask": QUESTION_COLUMNS,
+}  # fmt: skip
+"""What a column map may name of a file, by the task; of the other tasks `NAMES`."""
 Task = Literal["chat", "text", "ner", "search", "ask", "summarize"]
 Method = Literal["lora", "qlora", "full"]
 
@@ -40,9 +46,11 @@ class Source:
     """Where rows come from: `corpus` (`bc5cdr:train`, a reader of `clinical.corpora`) or a `file` of the user.
 
     `columns` says how a file calls what we call `question`, `answer`, `system`, `context`, `text`, `chat` (a whole
-    conversation with speaker tags) or `messages`; without it the usual names are understood. `where` keeps the entries
-    whose columns have these values. `weight` is how often a pass reads the source: 0.5 is a random half, 2 twice.
-    `limit` keeps the first rows. `style` is that of `summarize`. `system` stands before every conversation of `chat`.
+    conversation with speaker tags) or `messages`; without it the usual names are understood. Of annotated texts (`ner`)
+    the names are `text` and `entities`, of questions on texts (`search`, `ask`) `question`, `text` and `answers`.
+    `where` keeps the entries of a conversation file whose columns have these values. `weight` is how often a pass reads
+    the source: 0.5 is a random half, 2 twice. `limit` keeps the first rows. `style` is that of `summarize`. `system`
+    stands before every conversation of `chat`.
     """
 
     task: Task = "chat"
@@ -418,11 +426,16 @@ def _contradictions(recipe: Recipe) -> Iterable[tuple[Key, str]]:
                 yield (part, number), f"{part}.{number} names neither a corpus nor a file"
             if source.weight <= 0:
                 yield (part, number, "weight"), f"{part}.{number}.weight must be above 0"
-            if unknown := sorted(set(source.columns) - set(NAMES)):
+            ours = COLUMNS.get(source.task, tuple(NAMES))
+            if unknown := sorted(set(source.columns) - set(ours)):
                 yield (
                     (part, number, "columns", unknown[0]),
-                    f"{part}.{number}.columns: no column {unknown[0]!r} of ours; there are {', '.join(NAMES)}",
+                    f"{part}.{number}.columns: no column {unknown[0]!r} of ours; there are {', '.join(ours)}",
                 )
+            for name, given in (("columns", source.columns), ("where", source.where)):
+                if given and (source.corpus or (name == "where" and source.task in COLUMNS)):
+                    what = "a corpus" if source.corpus else f"rows of {source.task}"
+                    yield (part, number, name), f"{part}.{number}.{name} is not for {what}"
     if train.loss == "decisions" and set(recipe.tasks) != {"ner"}:
         yield ("train", "loss"), "train.loss decisions is for rows of the task ner alone"
     if train.loss == "decisions" and recipe.packing:

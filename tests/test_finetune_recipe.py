@@ -129,6 +129,10 @@ def test_what_does_not_go_together() -> None:
     assert "for rows of the task ner alone" in faults(SMALL, "data.0.task=chat", "train.loss=decisions")
     assert "packing does not go with" in faults(SMALL, "packing=true", "train.loss=decisions")
     assert "columns: no column 'frage' of ours" in faults(SMALL, "data.0.columns={frage: Q}")
+    own = "data.0={task: ner, file: notes.jsonl, columns: {text: note, entities: spans}}"
+    assert parse(SMALL, "mine.yaml", [own]).data[0].columns == {"text": "note", "entities": "spans"}
+    assert "data.0.where is not for rows of ner" in faults(SMALL, own, "data.0.where={a: b}")
+    assert "data.0.columns is not for a corpus" in faults(SMALL, "data.0.columns={text: note}")
 
 
 def test_not_a_recipe() -> None:

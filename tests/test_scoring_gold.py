@@ -137,7 +137,8 @@ def test_joined_mentions_hold_their_text(parts):
     ("record", "said"),
     [
         ("{", "line 1: not JSON"),
-        ('["a"]', 'line 1: no "text"'),
+        ('["a"]', "line 1: not an object with named values"),
+        ('{"note": "a", "entities": []}', 'line 1: no "text"'),
         ('{"text": "a"}', 'line 1: no "entities"'),
         ('{"text": "a", "entities": [{"start": 0}]}', 'an entity wants "start", "end" and "label"'),
         (
@@ -178,3 +179,24 @@ def test_other_mistakes_are_named(tmp_path, bc5cdr):
     }.items():
         with pytest.raises(UsageError, match=said):
             read_gold(source)
+
+
+def test_a_file_that_calls_things_otherwise(tmp_path):
+    record = {"note": "Fever since May.", "label": [[0, 5, "Symptom"]], "id": 3}
+    gold = read_gold(lines(tmp_path / "n.jsonl", record), columns={"text": "note", "entities": "label"})
+    assert gold.documents == (
+        GoldDocument("3", "Fever since May.", (Mention(0, 5, "Fever", "Symptom", "Symptom"),)),
+    )
+
+
+def test_all_faulty_records_are_named(tmp_path):
+    path = lines(tmp_path / "n.jsonl", NOTE, {"text": "x"}, {"text": "Pain", "entities": [[0, 9, "Symptom"]]})
+    with pytest.raises(UsageError) as raised:
+        read_gold(path)
+    assert str(raised.value).splitlines() == [
+        f'{path} line 2: no "entities" (annotated records hold the text beside its entities); it has: text',
+        f"{path} line 3: Symptom 0-9 lies outside the text of 4 characters",
+    ]
+    (tmp_path / "n.csv").write_text("text,label\nFever,Symptom\n")
+    with pytest.raises(UsageError, match="annotated texts are JSON lines"):
+        read_gold(str(tmp_path / "n.csv"))

@@ -23,7 +23,8 @@ _DENIED = re.compile(
 )
 # "No, hives", "None; amoxicillin upset her": what follows a comma may name one.
 _NAMES_NONE = re.compile(
-    rf"{_BUT}\W*(?:(?:the )?(?:patient|pt|he|she|they) (?:has |is |reports )?)?(?:{_NOT_SAID}(?:[\w-]+ )?allerg|(?:not|never) allergic|none\b|nil\b|denie[sd]\b|negative\b|"
+    rf"{_BUT}\W*(?:(?:the )?(?:patient|pt|he|she|they) (?:has |is |reports )?)?"
+    rf"(?:{_NOT_SAID}(?:[\w-]+ )?allerg|(?:not|never) allergic|none\b|nil\b|denie[sd]\b|negative\b|"
     r"(?:no|not)(?: known)?\W*$)[^,;]*",
     re.IGNORECASE,
 )

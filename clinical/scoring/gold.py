@@ -3,7 +3,8 @@
     read_gold("bc5cdr:test")     read_gold("notes.jsonl.gz")     read_gold("annotated/")
 
 A record is `{"id", "text", "entities": [{"start", "end", "label", …}]}`: what `clinical ner` writes, with the
-text added.
+text added. An entity may also be a triple `[start, end, label]`, as doccano and spaCy have them, and a column map says
+how a file calls the three: `{"text": "note", "entities": "spans"}`.
 
 Some corpora are stored as single sentences. Notes are not read so: their sentences stand in paragraphs, and
 systems use what stands around a sentence. Consecutive sentences are therefore joined by line breaks into
@@ -22,6 +23,7 @@ from typing import Any
 
 from clinical.corpora.catalog import find
 from clinical.corpora.records import GoldDocument, Mention, read
+from clinical.corpora.rows import all_faults
 from clinical.corpora.typography import as_in_a_note
 from clinical.errors import UsageError
 from clinical.prompts.labels import clinical_labels
@@ -30,6 +32,8 @@ from clinical.scoring.spans import surface
 
 CONTEXT_SENTENCES = 8
 SPLIT_NAME = re.compile(r"[a-z0-9_]+:[a-z0-9_]+")
+RECORD_COLUMNS = ("id", "text", "entities")
+ENTITY = ("start", "end", "label")
 # brat: T1<tab>Disease 10 20;25 30<tab>text
 TEXT_BOUND = re.compile(r"T\S*\t(?P<label>\S+) (?P<spans>\d+ \d+(?:;\d+ \d+)*)\t(?P<text>.*)")
 
@@ -68,17 +72,19 @@ def read_gold(
     limit: int | None = None,
     context_sentences: int = CONTEXT_SENTENCES,
     detokenize: bool = False,
+    columns: Mapping[str, str] | None = None,
 ) -> Gold:
     """Return the gold standard of a file, a brat folder or a `corpus:split`.
 
     `limit` keeps the first documents, or sentences where those are the records. `detokenize` gives tokens
-    joined by blanks the typography of a note first. Raises `UsageError` that names what cannot be read.
+    joined by blanks the typography of a note first. `columns` says how a file of records calls `RECORD_COLUMNS`.
+    Raises `UsageError` that names what cannot be read, each record by its line.
     """
     path = Path(source)
     if path.is_dir():
         return _of_documents(source, _brat(path), limit)
     if path.is_file():
-        return _of_documents(source, _records(path), limit)
+        return _of_documents(source, _records(path, columns or {}), limit)
     if SPLIT_NAME.fullmatch(source):
         return _of_corpus(source, limit, context_sentences, detokenize)
     raise UsageError(f"{source}: no such file or folder, nor a split of a corpus such as bc5cdr:test")
@@ -137,37 +143,56 @@ def join(sentences: Sequence[GoldDocument]) -> GoldDocument:
     return GoldDocument(sentences[0].id, "\n".join(sentence.text for sentence in sentences), tuple(mentions))
 
 
-def _records(path: Path) -> Iterator[GoldDocument]:
+def _records(path: Path, columns: Mapping[str, str]) -> list[GoldDocument]:
     opener = gzip.open if path.suffix == ".gz" else open
+    documents: list[GoldDocument] = []
+    faults: list[str] = []
     try:
         with opener(path, "rt", encoding="utf-8-sig") as lines:
             for number, line in enumerate(lines, start=1):
                 if line.strip():
-                    yield _document(line, f"{path} line {number}")
+                    try:
+                        documents.append(_document(line, f"{path} line {number}", columns))
+                    except UsageError as error:
+                        faults.append(str(error))
     except (UnicodeDecodeError, gzip.BadGzipFile) as error:
         raise UsageError(f"{path}: not JSON lines in UTF-8 ({error})") from error
+    if faults and not documents and path.suffix in (".csv", ".tsv", ".json", ".xml", ".txt"):
+        raise UsageError(
+            f"{path}: annotated texts are JSON lines (.jsonl) or a brat folder, not {path.suffix}"
+        )
+    if faults:
+        raise all_faults(faults)
+    return documents
 
 
-def _document(line: str, place: str) -> GoldDocument:
+def _document(line: str, place: str, columns: Mapping[str, str]) -> GoldDocument:
     try:
         record = json.loads(line)
     except json.JSONDecodeError as error:
         raise UsageError(f"{place}: not JSON ({error.msg})") from error
-    if not isinstance(record, dict) or not isinstance(record.get("text"), str):
-        raise UsageError(f'{place}: no "text" (gold records hold the text beside its entities)')
-    if not isinstance(record.get("entities"), list):
-        raise UsageError(f'{place}: no "entities"')
-    text = record["text"]
-    mentions = tuple(_mention(text, entity, place) for entity in record["entities"])
-    return GoldDocument(str(record.get("id", place)), text, mentions)
+    if not isinstance(record, dict):
+        raise UsageError(f"{place}: not an object with named values")
+    identifier, text, entities = (record.get(columns.get(name, name)) for name in RECORD_COLUMNS)
+    for name, value, kind in (("text", text, str), ("entities", entities, list)):
+        if not isinstance(value, kind):
+            raise UsageError(
+                f'{place}: no "{columns.get(name, name)}" (annotated records hold the text beside its entities); '
+                f"it has: {', '.join(record)}"
+            )
+    assert isinstance(text, str)
+    assert isinstance(entities, list)
+    mentions = tuple(_mention(text, entity, place) for entity in entities)
+    return GoldDocument(place if identifier is None else str(identifier), text, mentions)
 
 
-def _mention(text: str, entity: Mapping[str, Any], place: str) -> Mention:
+def _mention(text: str, entity: Any, place: str) -> Mention:
     try:
-        start, end, label = int(entity["start"]), int(entity["end"]), str(entity["label"])
+        named = entity if isinstance(entity, Mapping) else dict(zip(ENTITY, entity, strict=True))
+        start, end, label = int(named["start"]), int(named["end"]), str(named["label"])
     except (KeyError, TypeError, ValueError) as error:
         raise UsageError(f'{place}: an entity wants "start", "end" and "label"') from error
-    return _checked(text, start, end, label, entity.get("text"), place)
+    return _checked(text, start, end, label, named.get("text"), place)
 
 
 def _checked(text: str, start: int, end: int, label: str, said: str | None, place: str) -> Mention:
