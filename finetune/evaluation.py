@@ -17,7 +17,7 @@ from clinical.finetune.recipe import Recipe
 from clinical.models.language_model import LanguageModel
 from clinical.models.mistral_tagger import MistralTagger
 from clinical.prompts import templates
-from clinical.prompts.labels import Label, clinical_labels
+from clinical.prompts.labels import known_or_defined
 from clinical.scoring.gold import Gold
 from clinical.scoring.spans import score
 
@@ -63,9 +63,7 @@ def ner_f1(model: LanguageModel, recipe: Recipe, gold: Gold) -> float:
     """Return strict F1 in percent, asking for the labels that the gold standard annotates."""
     template = templates.load(recipe.prompt.get("ner", "ner.v1"))
     tagger = MistralTagger(model, template, (), recipe.chunk_pieces)
-    known = {label.name: label for label in clinical_labels()}
-    labels = [known.get(name, Label(name, name.replace("_", " ").lower())) for name in gold.labels]
-    found = tagger.tag(gold.texts, labels)
+    found = tagger.tag(gold.texts, known_or_defined(gold.labels, recipe.labels))
     right = [document.entities for document in gold.documents]
     return 100 * score(right, found, gold.labels).micro.strict.f1
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import random
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -27,7 +27,7 @@ from clinical.models.language_model import Message, Request, Selection
 from clinical.models.mistral_tagger import chunks
 from clinical.models.mistral_tagger import request as ner_request
 from clinical.prompts import templates
-from clinical.prompts.labels import Label, clinical_labels, core_labels
+from clinical.prompts.labels import Label, clinical_labels, core_labels, known_or_defined
 from clinical.prompts.templates import Part, Template
 from clinical.scoring.gold import Gold, read_gold
 from clinical.tasks.ask import Scored as Shown
@@ -197,22 +197,27 @@ def _ner(recipe: Recipe, source: Source, number: int) -> Found:
     choose = random.Random(f"{source.name} {seed}")
     cut = list(_passages(recipe, source, seed))[: source.limit]
     examples = [
-        _tagged(passage, template, choose, f"{source.name} passage {place}")
+        _tagged(
+            passage,
+            template,
+            _labels(passage.labels, choose, recipe.labels),
+            f"{source.name} passage {place}",
+        )
         for place, passage in enumerate(cut, 1)
     ]
     return Found(examples, files=_files_of(source))
 
 
-def _tagged(passage: Passage, template: Template, choose: random.Random, place: str) -> Example:
-    request = ner_request(template, _labels(passage.labels, choose), passage.text)
+def _tagged(passage: Passage, template: Template, labels: Sequence[Label], place: str) -> Example:
+    request = ner_request(template, labels, passage.text)
     return Example("ner", place, request=request, spans=passage.spans, group=_key(passage.text))
 
 
-def _labels(names: tuple[str, ...], choose: random.Random) -> Sequence[Label]:
+def _labels(names: tuple[str, ...], choose: random.Random, definitions: Mapping[str, str]) -> Sequence[Label]:
     """Return the labels to ask for: for those of the label set some or all, a user's own always all."""
     if set(names) <= {label.name for label in clinical_labels()}:
         return asked(names, choose)
-    return [Label(name, name.replace("_", " ").lower()) for name in names]
+    return known_or_defined(names, definitions)
 
 
 def _passages(recipe: Recipe, source: Source, seed: int) -> Iterable[Passage]:

@@ -131,7 +131,8 @@ class Recipe:
     `precision` is that of the arithmetic: `auto` is bf16 on a GPU and fp32 on a CPU, where bf16 is slower.
     `max_length` is in tokens; a longer row is an error unless `allow_truncated` permits so many of them, whose
     ends are then cut off. `packing` fills sequences of `max_length` with several rows. `prompt` names the template
-    of a task by the task's name. `deploy` says what the last message tells to do with the adapter.
+    of a task by the task's name. `labels` says what labels of your own mean, as `Problem: a diagnosis or complaint`:
+    a definition stands in the prompt. `deploy` says what the last message tells to do with the adapter.
     """
 
     base: str
@@ -140,6 +141,7 @@ class Recipe:
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     chat: Literal["auto", "v1", "v3", "llama2", "plain"] = "auto"
     prompt: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict)
     chunk_pieces: int = 200
     max_length: int = 2048
     allow_truncated: int = 0

@@ -679,6 +679,7 @@ def card(run: Run) -> dict[str, Any]:
         "prompt_sha256": templates.load(ner).sha256,
         "chunk_pieces": recipe.chunk_pieces,
         "labels": known_labels(recipe),
+        "definitions": {name: recipe.labels[name] for name in known_labels(recipe) if name in recipe.labels},
         "base": _portable(recipe.base),
         "base_fingerprint": fingerprint(run.base) if recipe.method != "full" else None,
         "tokenizer_sha256": tokenizer_sha256(run.base),

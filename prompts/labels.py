@@ -7,7 +7,7 @@ the corpora map their own labels to these names (`clinical.corpora`).
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -78,6 +78,19 @@ def clinical_labels() -> tuple[Label, ...]:
 def core_labels() -> tuple[Label, ...]:
     """Return the labels that are looked for when the user names none."""
     return tuple(label for label in clinical_labels() if label.core)
+
+
+def known_or_defined(names: Iterable[str], definitions: Mapping[str, str]) -> tuple[Label, ...]:
+    """Return the labels of these names: the package's own, others with their definition here, or else their words.
+
+    >>> known_or_defined(["Lab_value"], {})
+    (Label(name='Lab_value', definition='lab value', examples=(), core=False),)
+    """
+    known = {label.name: label for label in clinical_labels()}
+    return tuple(
+        known.get(name) or Label(name, definitions.get(name) or name.replace("_", " ").lower())
+        for name in names
+    )
 
 
 def from_file(path: Path) -> tuple[Label, ...]:

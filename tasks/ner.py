@@ -11,8 +11,10 @@ from the words around it; that part is the same for every system.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import TYPE_CHECKING, Protocol
 
 from clinical.documents.annotations import Entity, Extraction
@@ -22,14 +24,16 @@ from clinical.documents.sentences import split_sentences
 from clinical.errors import UsageError
 from clinical.facts.abbreviations import expand_abbreviations
 from clinical.facts.assertion import assess
+from clinical.facts.language import foreign_document
 from clinical.models.settings import choose_system
-from clinical.prompts.labels import Label, core_labels
+from clinical.prompts.labels import Label, clinical_labels, core_labels
 
 if TYPE_CHECKING:
     from clinical.models.mistral_tagger import MistralTagger
 
 __all__ = ["SYSTEMS", "Recognizer", "extract", "load_recognizer"]
 
+_log = logging.getLogger(__name__)
 SYSTEMS = ("light", "mistral", "scispacy")
 SMALL_MISTRAL = "clinical-tiny"
 
@@ -125,20 +129,42 @@ def extract(
             recognizer.system,
             recognizer.model,
             tuple(_complete(note.text, _above(entities, threshold), assertion)),
-            note.warnings,
+            (*note.warnings, *_remarks(note.text)),
         )
         for note, entities in zip(notes, found, strict=True)
     ]
 
 
+def _remarks(text: str) -> tuple[str, ...]:
+    """Return what a reader should know before trusting what was found: that the document is not English."""
+    language = foreign_document(text)
+    if language is None:
+        return ()
+    _tell(language)
+    return (f"this looks like {language}; the models that ship know English only",)
+
+
+@cache
+def _tell(language: str) -> None:
+    """Say so on stderr too, once: of results in a pipe nobody reads the remarks."""
+    _log.warning("there are documents in %s; the models that ship know English only", language)
+
+
 def default_labels(recognizer: Recognizer) -> tuple[Label, ...]:
-    """Return the core labels that the recognizer can find, or whatever it can find when it knows none of them."""
-    known = getattr(recognizer, "label_names", None)
-    if known is None:
+    """Return what to look for when nobody says: the core labels, as far as the recognizer knows them.
+
+    One that was trained on labels of the user's own looks for those that it was trained on.
+    """
+    if isinstance(recognizer, MistralRecognizer):
+        trained = recognizer.tagger.labels
+    else:
+        names = getattr(recognizer, "label_names", None)
+        trained = tuple(Label(name, name) for name in names()) if names else ()
+    if not trained:
         return core_labels()
-    fixed = tuple(known())
-    core = tuple(label for label in core_labels() if label.name in fixed)
-    return core or tuple(Label(name, name) for name in fixed)
+    own = [label for label in trained if label.name not in {label.name for label in clinical_labels()}]
+    core = tuple(label for label in core_labels() if label.name in {label.name for label in trained})
+    return trained if own or not core else core
 
 
 def _above(entities: Sequence[Entity], threshold: float | None) -> list[Entity]:

@@ -11,23 +11,10 @@ import re
 from collections.abc import Sequence
 
 from clinical.documents.summaries import Draft
-from clinical.facts.language import foreign
+from clinical.facts.language import foreign_document
 
 __all__ = ["remarks", "speaks_to_model"]
 
-SAMPLE = 20_000
-LEAST_WORDS = 30
-"""Of fewer words nobody can tell the language."""
-
-LEAST_ENGLISH = 0.06
-"""Share of the commonest words of English. Notes in shorthand have some 10 %, prose 30 %, Spanish below 3 %."""
-
-_ENGLISH_WORDS = (
-    "the of and to in with was is for on at no he she her his had has by from are this that not patient"
-)
-_ENGLISH = frozenset(_ENGLISH_WORDS.split())
-
-_WORD = re.compile(r"[^\W\d_]+")
 _ORDERS = re.compile(
     r"\b(?:ignore|disregard|forget)\b[^.\n]{0,40}\b(?:instructions?|prompts?|above|previous|rules)\b|"
     r"\b(?:output|answer|respond|reply) (?:only )?with\b|\boutput only\b|"
@@ -41,7 +28,7 @@ def remarks(text: str, drafts: Sequence[Draft]) -> tuple[str, ...]:
     found = []
     if not drafts:
         found.append("nothing of it can be summarized in this style; try --style brief or sections")
-    if language := _foreign(text[:SAMPLE]):
+    if language := foreign_document(text):
         found.append(f"this looks like {language}; the models know English only, so read the document itself")
     if speaks_to_model(text):
         found.append(
@@ -53,11 +40,3 @@ def remarks(text: str, drafts: Sequence[Draft]) -> tuple[str, ...]:
 def speaks_to_model(text: str) -> bool:
     """Return whether the text gives orders to a language model. It is text like any other, but nobody's history."""
     return _ORDERS.search(text) is not None
-
-
-def _foreign(text: str) -> str | None:
-    """The language of a text that is not English; `None` for English, and for lists that are no language at all."""
-    words = [word.lower() for word in _WORD.findall(text)]
-    if len(words) < LEAST_WORDS or sum(word in _ENGLISH for word in words) >= LEAST_ENGLISH * len(words):
-        return None
-    return foreign(text)

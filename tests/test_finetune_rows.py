@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import shutil
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from clinical.models import chat
 from clinical.models.language_model import Message, Request, Selection
 from clinical.models.text_tokens import TextTokens
 from clinical.prompts import templates
+from clinical.prompts.labels import by_name
 from clinical.prompts.templates import Part
 
 FILES = {
@@ -118,7 +118,7 @@ def test_entities_are_learned_as_constrained_decoding_writes_them(writer: Writer
     from clinical.finetune.examples import _tagged
 
     passage = Passage("No fever.", ((3, 8, "Symptom"),), ("Symptom",))
-    example = _tagged(passage, templates.load("ner.short.v1"), random.Random(0), "row 1")
+    example = _tagged(passage, templates.load("ner.short.v1"), by_name(["Disease", "Symptom"]), "row 1")
     row = Writer(tokenizer, chat.V3, "decisions").row(example)
     assert row is not None
     assert learned(row, tokenizer) == [" No<Symptom> fever</Symptom>.</s>"]

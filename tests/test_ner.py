@@ -3,10 +3,11 @@
 import pytest
 from fakes import FakeRecognizer
 
+import clinical.tasks.ner
 from clinical.documents.annotations import Assertion, Entity, Span
 from clinical.documents.note import Note
 from clinical.errors import UsageError
-from clinical.prompts.labels import by_name
+from clinical.prompts.labels import by_name, known_or_defined
 from clinical.tasks.ner import default_labels, extract, load_recognizer
 
 
@@ -64,6 +65,39 @@ def test_default_labels_are_those_a_fixed_system_knows() -> None:
     fixed.label_names = lambda: ("Entity",)  # type: ignore[attr-defined]
     assert [label.name for label in default_labels(fixed)] == ["Entity"]
     assert len(default_labels(FakeRecognizer())) > 10
+
+
+def test_a_model_with_labels_of_its_own_looks_for_them() -> None:
+    from clinical.models.mistral_tagger import MistralTagger
+    from clinical.tasks.ner import MistralRecognizer
+
+    def asked(names: list[str], definitions: dict[str, str]) -> list[tuple[str, str]]:
+        labels = known_or_defined(names, definitions)
+        tagger = MistralTagger(None, None, labels=labels)  # type: ignore[arg-type]
+        return [(label.name, label.definition) for label in default_labels(MistralRecognizer(tagger))]
+
+    assert asked(["Problem", "Lab_value"], {"Problem": "a complaint"}) == [
+        ("Problem", "a complaint"),
+        ("Lab_value", "lab value"),
+    ]
+    assert [name for name, _ in asked(["Gene", "Disease", "Medication"], {})] == ["Disease", "Medication"]
+    assert len(asked([], {})) > 10
+
+
+SPANISH = (
+    "La paciente ingresa por dolor en el pecho de dos horas. No tiene fiebre ni tos. Se le administra aspirina y "
+    "se deriva para cateterismo. El electrocardiograma muestra elevación del segmento en las derivaciones inferiores."
+)
+
+
+def test_a_document_in_another_language_is_told_of(caplog: pytest.LogCaptureFixture) -> None:
+    clinical.tasks.ner._tell.cache_clear()
+    notes = [Note("a", SPANISH), Note("b", SPANISH), NOTE, Note("c", "Dolor.")]
+    warned = [extraction.warnings for extraction in extract(notes, FakeRecognizer())]
+    assert warned == [
+        *2 * [("this looks like Spanish; the models that ship know English only",)], (), (),
+    ]  # fmt: skip
+    assert caplog.messages == ["there are documents in Spanish; the models that ship know English only"]
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,8 @@
-"""A guess at the language of a query, by its smallest words: enough to warn who asks an English model in German.
+"""A guess at the language of a query or a document, by its smallest words: enough to warn of an English model.
 
 foreign("Hat der Patient Schmerzen in der Brust?")        "German"
 foreign("Does the patient have chest pain?")              None
+foreign_document(note.text)                               "Spanish"
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import re
 from unicodedata import name
 
-__all__ = ["foreign"]
+__all__ = ["foreign", "foreign_document"]
 
 # Words that make up much of any text of a language and are rare in the others, medical English among them ("in
 # situ", "de novo", "per os" and "a" are left out on purpose).
@@ -46,3 +47,25 @@ def foreign(query: str) -> str | None:
     if best == "English" or counts[best] < _ENOUGH or counts[best] <= counts["English"]:
         return None
     return best
+
+
+SAMPLE = 20_000
+LEAST_WORDS = 30
+"""Of a document of fewer words nobody can tell the language."""
+
+LEAST_ENGLISH = 0.06
+"""Share of the commonest words of English. Notes in shorthand have some 10 %, prose 30 %, Spanish below 3 %."""
+
+_ENGLISH_WORDS = (
+    "the of and to in with was is for on at no he she her his had has by from are this that not patient"
+)
+_ENGLISH = frozenset(_ENGLISH_WORDS.split())
+
+
+def foreign_document(text: str) -> str | None:
+    """Return the language that a document is in; `None` for English, and for lists that are no language at all."""
+    text = text[:SAMPLE]
+    words = [word.lower() for word in _WORD.findall(text)]
+    if len(words) < LEAST_WORDS or sum(word in _ENGLISH for word in words) >= LEAST_ENGLISH * len(words):
+        return None
+    return foreign(text)

@@ -42,13 +42,14 @@ class Card:
     `prompt` names the template of `ner` that it was trained with, `prompts` those of all tasks (a summary has
     one for each style, `summarize.brief`), `chunk_pieces` the size of the pieces of a note it
     saw, `adapters` the folders of adapters by task, `labels` those of `ner` that it was trained on (it takes
-    others too, but of a small model they ask too much).
+    others too, but of a small model they ask too much), `definitions` what those of the user's own mean.
     """
 
     prompt: str = "ner.v1"
     chunk_pieces: int = 200
     adapters: dict[str, str] = field(default_factory=dict)
     labels: list[str] = field(default_factory=list)
+    definitions: dict[str, str] = field(default_factory=dict)
     prompts: dict[str, str] = field(default_factory=dict)
 
 

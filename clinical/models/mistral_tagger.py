@@ -20,7 +20,7 @@ from clinical.models.pieces import split_pieces
 from clinical.prompts import examples, templates
 from clinical.prompts.examples import Example
 from clinical.prompts.inline_tags import open_tag
-from clinical.prompts.labels import Label
+from clinical.prompts.labels import Label, known_or_defined
 from clinical.prompts.templates import Template
 
 _log = logging.getLogger(__name__)
@@ -87,12 +87,16 @@ def _trimmed(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
 
 @dataclass(frozen=True)
 class MistralTagger:
-    """Marks labels in notes with a language model, which reads `chunk_pieces` of a note at a time."""
+    """Marks labels in notes with a language model, which reads `chunk_pieces` of a note at a time.
+
+    `labels` are those that it was trained on, as it was told them; empty when nobody knows.
+    """
 
     model: LanguageModel
     template: Template
     shown: tuple[Example, ...] = ()
     chunk_pieces: int = 200
+    labels: tuple[Label, ...] = ()
 
     @property
     def name(self) -> str:
@@ -117,6 +121,7 @@ class MistralTagger:
             templates.load(prompt or card.prompt),
             () if loaded.card else examples.load(),
             card.chunk_pieces,
+            known_or_defined(card.labels, card.definitions),
         )
 
     def tag(self, texts: Sequence[str], labels: Sequence[Label]) -> list[list[Entity]]:
