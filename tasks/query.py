@@ -1,7 +1,7 @@
 """A query as it is looked for: which of its words, how much each counts, and by which other names.
 
     query = read_query("My father had an MI. Which blood thinner should he take?")
-    query.terms         {"blood": 1.0, "mi": 0.58, …, "myocardial infarction": 0.46, …, "warfarin": 0.25, …}
+    query.terms         {"blood thinner": 1.0, "warfarin": 0.8, …, "mi": 0.58, "heart attack": 0.46, …, "blood": 0.3, …}
     query.remarks       what the user should know of this
 
 The words come from `clinical.tasks.focus`, the names from `clinical.facts.synonyms`.
@@ -30,11 +30,15 @@ if TYPE_CHECKING:
 
 __all__ = ["Query", "read_query"]
 
-SHORT_FORM = 0.8
-"""How much the long form of a short one counts beside the word itself, and the other way round: they are the same."""
+SAME = 0.8
+"""How much the long form of a short one counts beside the word itself, and the other way round: they are the same. So
+is what a name of several words says: "water pill" is no water."""
 
 OTHER_NAME = 0.25
 """How much any other name counts: it may be a wider or narrower one. Chosen with `clinical evaluate search`."""
+
+PART = 0.3
+"""How much a word counts that is only part of a name: the heart says little of a heart attack."""
 
 LONG = 200
 """A query of more words is embedded by those that say most: an embedder reads only the beginning of a text."""
@@ -54,13 +58,18 @@ class Query:
 
     @cached_property
     def terms(self) -> dict[str, float]:
-        """The words and other names to look for, each with how much it counts, at most 1; a phrase has blanks."""
-        terms = {word.text.lower(): word.weight for word in self.words}
+        """The words and names to look for, each with how much it counts, at most 1; a name of several has blanks."""
+        parts = frozenset[str]().union(*self._wholes)
+        terms = {
+            word.text.lower(): word.weight * (PART if word.stem in parts else 1.0) for word in self.words
+        }
         for name in self.names:
             own = self._weight_of(name)
+            if _is_whole(name):
+                terms[name.text.lower()] = own
             for other in name.others:
-                same = _is_short(name.text) or _is_short(other)
-                weight = own * (SHORT_FORM if same else OTHER_NAME)
+                same = _is_short(name.text) or _is_short(other) or _is_whole(name)
+                weight = own * (SAME if same else OTHER_NAME)
                 terms[other.lower()] = max(weight, terms.get(other.lower(), 0.0))
         return {term: weight for term, weight in terms.items() if weight}
 
@@ -69,25 +78,40 @@ class Query:
         """The words of the query alone, as they are marked in a hit."""
         return [word.text for word in self.words]
 
+    @cached_property
+    def _wholes(self) -> list[frozenset[str]]:
+        """The stems of each name of several words, without those that the query has outside of it too."""
+        wholes = [name for name in self.names if _is_whole(name)]
+        rest = self.text
+        for name in reversed(wholes):
+            rest = rest[: name.start] + rest[name.end :]
+        beside = _stems_in(rest) if wholes else set()
+        return [frozenset(_stems_in(name.text) - beside) for name in wholes]
+
     def _weight_of(self, name: Name) -> float:
         """Return how much the best word of a name counts; a name of which no word does is not looked for."""
         weights = {word.stem: word.weight for word in self.words}
-        stems = [stem for found in stems_of(name.text.split()) for stem in found]
-        return max((weights.get(stem, 0.0) for stem in stems), default=0.0)
+        return max((weights.get(stem, 0.0) for stem in _stems(name.text.split())), default=0.0)
 
     def share_in(self, mentions: Sequence[Entity]) -> float:
-        """Return which share of the weight of its words is mentioned; another name stands for all of its words."""
+        """Return which share of the weight of its words is mentioned; another name stands for all of its words.
+
+        A word of a name without the others counts as part of it.
+        """
         named = {other_name_of(mention) for mention in mentions}
         said = [mention.text for mention in mentions if other_name_of(mention) is None]
         said += [name.text for name in self.names if name.text in named]
-        stems = {stem for found in stems_of(said) for stem in found}
-        total = sum(word.weight for word in self.words)
-        return sum(word.weight for word in self.words if word.stem in stems) / total
+        stems = _stems(said)
+        broken = frozenset[str]().union(*(whole for whole in self._wholes if not whole <= stems))
+        found = (word for word in self.words if word.stem in stems)
+        mentioned = sum(word.weight * (PART if word.stem in broken else 1.0) for word in found)
+        return mentioned / sum(word.weight for word in self.words)
 
     def vector(self, embedder: TextEmbedder) -> NDArray[np.float32]:
         """Return the vector to compare passages with, of length one.
 
-        A short form is embedded as it is and spelt out, and the mean counts: a model may not know it.
+        With a short form, or a name of several words, it is embedded as it is and with the other name, and the mean
+        counts: a model may not know the one.
         """
         import numpy as np
 
@@ -112,12 +136,12 @@ class Query:
         return " ".join(sorted(places, key=lambda text: places[text]))
 
     def _spelt_out(self) -> str:
-        """Return the query with the first other name in place of each short form; empty when there is none."""
-        short = [name for name in self.names if _is_short(name.text)]
-        if not short or self.is_long:
+        """Return the query with other names in place of short forms and names of several; empty without those."""
+        unknown = [name for name in self.names if _is_short(name.text) or _is_whole(name)]
+        if not unknown or self.is_long:
             return ""
         text = self.text
-        for name in reversed(short):
+        for name in reversed(unknown):
             text = text[: name.start] + name.others[0] + text[name.end :]
         return text
 
@@ -155,6 +179,20 @@ def read_query(text: str, *, names: bool = True) -> Query:
         return Query(text, tuple(words))
     expanded = expand(text)
     return Query(text, tuple(words), expanded.names, expanded.unclear)
+
+
+def _is_whole(name: Name) -> bool:
+    """Return whether a name is one of several words, which say it only together."""
+    return " " in name.text
+
+
+def _stems(texts: Sequence[str]) -> set[str]:
+    return {stem for found in stems_of(texts) for stem in found}
+
+
+def _stems_in(text: str) -> set[str]:
+    """Return the stems of the words that are not common ones."""
+    return _stems([word.text for word in words_in(text)])
 
 
 def _is_short(name: str) -> bool:

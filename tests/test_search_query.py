@@ -15,7 +15,8 @@ from clinical.facts.language import foreign
 from clinical.facts.synonyms import Unclear, expand
 from clinical.index.words import words_in
 from clinical.tasks.focus import MOST_WORDS, weigh
-from clinical.tasks.query import OTHER_NAME, SHORT_FORM, read_query
+from clinical.tasks.query import OTHER_NAME, PART, SAME, read_query
+from clinical.tasks.search import mentions_of
 
 MESSAGE = (
     "Hello, I hope somebody can help me. My son was told two weeks ago that he has hnpp. After reading about it I "
@@ -91,6 +92,8 @@ def test_a_word_counts_once_in_all_its_forms() -> None:
         ("ms relapse", {"ms": "multiple sclerosis"}),
         ("CVA tenderness", {"CVA": "costovertebral angle"}),
         ("blood thinner", {"blood thinner": "anticoagulant"}),
+        ("which water pills", {"water pills": "diuretic"}),
+        ("blood pressure tablets", {"blood pressure tablets": "antihypertensive"}),
         ("warfarin", {"warfarin": "Coumadin"}),
         ("Alzheimer’s", {"Alzheimer’s": "Alzheimer disease"}),
         ("kidney stones", {"kidney stones": "nephrolithiasis"}),
@@ -119,11 +122,40 @@ def test_no_name_is_its_own_other() -> None:
 def test_terms_weigh_short_forms_like_the_word_and_others_less() -> None:
     assert read_query("MI").terms == {
         "mi": 1.0,
-        "myocardial infarction": SHORT_FORM,
-        "heart attack": SHORT_FORM,
+        "myocardial infarction": SAME,
+        "heart attack": SAME,
     }
     assert read_query("cancer").terms == {"cancer": 1.0, "carcinoma": OTHER_NAME, "malignancy": OTHER_NAME}
     assert read_query("cancer", names=False).terms == {"cancer": 1.0}
+
+
+def test_words_of_a_name_count_together_more_than_apart() -> None:
+    assert read_query("heart attack").terms == {
+        "heart attack": 1.0, "heart": pytest.approx(PART, rel=0.5), "attack": pytest.approx(PART, rel=0.5),
+        "myocardial infarction": SAME, "mi": SAME,
+    }  # fmt: skip
+    assert read_query("water pill").terms["furosemide"] == SAME
+    twice = read_query("heart attack or heart rhythm").terms
+    assert twice["heart"] > PART, "it stands outside of the name too"
+    assert read_query("heart attack", names=False).terms.keys() == {"heart", "attack"}
+
+
+@given(st.sampled_from(["heart attack", "blood in urine", "MI", "chest pain", "water pill for the heart"]))
+def test_all_words_or_another_name_are_the_whole_query(query: str) -> None:
+    read = read_query(query)
+    for text in (query, query.upper()):
+        assert read.share_in(mentions_of(read, text, 0, len(text))) == pytest.approx(1)
+
+
+def test_part_of_a_name_is_little_of_the_query() -> None:
+    read = read_query("heart attack")
+
+    def share(text: str) -> float:
+        return read.share_in(mentions_of(read, text, 0, len(text)))
+
+    assert share("Heart: soft murmur.") < PART
+    assert share("Old MI in 2019.") == pytest.approx(1)
+    assert share("Lungs clear.") == 0
 
 
 # --- what is embedded, and what is said ---
@@ -134,9 +166,15 @@ def test_a_short_form_is_embedded_spelt_out_too() -> None:
     vector = read_query("MI last year").vector(embedder)
     assert embedder.queries == ["MI last year", "myocardial infarction last year"]
     assert np.linalg.norm(vector) == pytest.approx(1)
+
+
+def test_a_name_of_several_words_is_embedded_with_its_other_name_too() -> None:
     embedder = Letters()
     read_query("heart attack last year").vector(embedder)
-    assert embedder.queries == ["heart attack last year"]
+    assert embedder.queries == ["heart attack last year", "myocardial infarction last year"]
+    embedder = Letters()
+    read_query("cancer last year").vector(embedder)
+    assert embedder.queries == ["cancer last year"]
 
 
 def test_a_very_long_query_is_embedded_by_the_words_that_say_most() -> None:
