@@ -7,15 +7,13 @@
         print(sentence.text, sentence.citations)
 
 The question is searched for (`clinical.tasks.search`), the sentences around the hits are read
-(`clinical.tasks.evidence`), and a system answers from them. `light` quotes: every sentence has a likelihood to belong
-to the answer, and the likely ones are the answer, in the order of the notes. `mistral` (`clinical.tasks.ask_mistral`)
-writes, and each of its sentences is held against what it cites. Below a threshold that was calibrated on questions
-whose answer had been taken out, no answer is given, and the nearest sentences are shown instead.
+(`clinical.tasks.evidence`), and a system answers from them. `light` (`clinical.tasks.ask_light`) quotes the likeliest
+sentences. `mistral` (`clinical.tasks.ask_mistral`) writes, and each of its sentences is held against what it cites.
+When nothing there seems to answer, no answer is given, and the nearest sentences are shown instead.
 """
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -29,14 +27,14 @@ from clinical.index.update import Changes
 from clinical.index.words import words_of
 from clinical.models.embedders import TextEmbedder
 from clinical.models.settings import choose_system
-from clinical.tasks.evidence import Stretch, Told, gather, known_share, sections_of
+from clinical.tasks.evidence import Stretch, Told, gather, is_title, sections_of
 from clinical.tasks.likelihood import LikelihoodScorer, core
 from clinical.tasks.search import assertion_of, find, mentions_of
 
 if TYPE_CHECKING:
     from clinical.index.ranking import Mode
 
-__all__ = ["SYSTEMS", "Answerer", "Asked", "LightAnswerer", "Scored", "Scorer", "ask", "load_answerer"]
+__all__ = ["SYSTEMS", "Answerer", "Asked", "Scored", "Scorer", "ask", "load_answerer"]
 
 SYSTEMS = ("light", "mistral")
 
@@ -46,24 +44,6 @@ PASSAGES = 12
 """How many hits of the search are read with what is around them."""
 
 MOST_SENTENCES = 5
-
-THRESHOLD = 0.2
-"""Below this likelihood that there is an answer, none is given. Chosen on the development halves of the charts and of
-MedQuAD's articles with and without the one that answers (benchmarks/ask.md)."""
-
-UNKNOWN = 5.0
-"""How much it speaks against an answer, in log odds, when nothing of what the question is about is mentioned there."""
-
-CERTAIN = 0.82
-"""From this likelihood on a sentence of the note with the likeliest one belongs to the answer too."""
-
-BESIDE_THE_BEST = 0.7
-"""Below it, a sentence belongs to the answer whose odds are at least this share of the best one's. An article answers
-in a row of likely sentences, a note in one line; the two bounds were chosen on both (benchmarks/ask.md)."""
-
-BESIDE_A_YES = 0.4
-"""The same for yes or no: what speaks against it ("no evidence of stroke") is to be heard beside the likeliest one
-("her mother had a stroke"). Set by hand."""
 
 NEAREST = 3
 """How many sentences are shown when there is no answer."""
@@ -195,6 +175,7 @@ def load_answerer(
             raise UsageError(
                 "--model, --adapter, --prompt and --quote belong to --system mistral, not to light"
             )
+        from clinical.tasks.ask_light import BESIDE_A_YES, LightAnswerer
         from clinical.tasks.yes_no import ByAssertion, ByStudy, YesNoAnswerer
 
         if yes_no is None:
@@ -204,6 +185,7 @@ def load_answerer(
         return YesNoAnswerer(LightAnswerer(scorer, most, beside_the_best=BESIDE_A_YES), ByAssertion())
     from clinical.models.loading import load
     from clinical.prompts import templates
+    from clinical.tasks.ask_light import LightAnswerer
     from clinical.tasks.ask_mistral import ByModel, MistralAnswerer
     from clinical.tasks.yes_no import YesNoAnswerer
 
@@ -217,73 +199,24 @@ def load_answerer(
     return MistralAnswerer(loaded.model, template, scorer, quote, most)
 
 
-@dataclass(frozen=True)
-class LightAnswerer:
-    """Answers with at most `most` quoted sentences: the likeliest, in the order of the notes."""
-
-    scorer: Scorer
-    most: int = MOST_SENTENCES
-    threshold: float = THRESHOLD
-    certain: float = CERTAIN
-    beside_the_best: float = BESIDE_THE_BEST
-    unknown: float = UNKNOWN
-    system: str = "light"
-
-    @property
-    def model(self) -> str:
-        """The name of what tells the likelihoods."""
-        return self.scorer.name
-
-    def answer(self, question: str, evidence: Sequence[Stretch]) -> Answer:
-        """Return the answer in quotations; abstained, with the nearest sentences, below the threshold."""
-        scored = self._scored(question, evidence)
-        empty = Answer(question, self.system, self.model, abstained=True)
-        if not scored:
-            return replace(empty, score=0.0)
-        best = scored[0].score or 0.0
-        if best < self.threshold:
-            nearest = tuple(cite(question, group[0]) for group in alike(scored)[:NEAREST])
-            return replace(empty, score=best, nearest=nearest)
-        kept = [found for found in scored if self._belongs(found, scored[0])]
-        answer = likely(question, alike(kept)[: self.most])
-        return replace(
-            empty, abstained=False, score=best, sentences=answer.sentences, citations=answer.citations
-        )
-
-    def _belongs(self, found: Scored, best: Scored) -> bool:
-        """Return whether a sentence is of the answer whose likeliest sentence is the best one."""
-        likelihood = found.score or 0.0
-        if found.stretch.note is best.stretch.note and likelihood >= self.certain:
-            return True
-        return _odds(likelihood) >= self.beside_the_best * _odds(best.score or 0.0)
-
-    def _scored(self, question: str, evidence: Sequence[Stretch]) -> list[Scored]:
-        """Return all sentences, the likeliest first; those of a stretch that does not know the subject are less so."""
-        against = {
-            id(stretch): math.exp(-self.unknown * (1 - known_share(question, stretch)))
-            if self.unknown
-            else 1.0
-            for stretch in evidence
-        }
-        found = [
-            replace(one, score=_likelihood(_odds(one.score or 0.0) * against[id(one.stretch)]))
-            for one in score_all(question, evidence, self.scorer)
-        ]
-        return sorted(found, key=lambda one: -(one.score or 0.0))
+def reading_of(stretch: Stretch) -> Reading:
+    """Return a stretch as a scorer reads it."""
+    lines = tuple((told.heading, one_line(told.text)) for told in stretch.told)
+    return Reading(stretch.note.title or "", lines)
 
 
 def score_all(question: str, evidence: Sequence[Stretch], scorer: Scorer) -> Iterator[Scored]:
-    """Yield every sentence of the evidence with its likelihood."""
-    readings = [
-        Reading(
-            stretch.note.title or "", tuple((told.heading, _one_line(told.text)) for told in stretch.told)
-        )
-        for stretch in evidence
-    ]
+    """Yield every sentence of the evidence that can be an answer, with its likelihood."""
+    readings = [reading_of(stretch) for stretch in evidence]
     for stretch, scores in zip(evidence, scorer.score(question, readings), strict=True):
         for told, score in zip(stretch.told, scores, strict=True):
-            if says_something(told.text):
+            if can_answer(stretch, told):
                 yield Scored(stretch, told, float(score))
+
+
+def can_answer(stretch: Stretch, told: Told) -> bool:
+    """Return whether a sentence of a note can be an answer."""
+    return says_something(told.text) and not is_title(stretch.note, told)
 
 
 def says_something(text: str) -> bool:
@@ -339,7 +272,7 @@ def likely(question: str, groups: Sequence[Sequence[Scored]]) -> Quoted:
     for group in by_rank:
         numbers = tuple(range(len(citations) + 1, len(citations) + len(group) + 1))
         citations += [cite(question, found) for found in group]
-        sentences.append(AnswerSentence(_one_line(group[0].told.text), numbers))
+        sentences.append(AnswerSentence(one_line(group[0].told.text), numbers))
     return Quoted(tuple(sentences), tuple(citations))
 
 
@@ -364,13 +297,6 @@ def cite(question: str, found: Scored) -> Citation:
     )
 
 
-def _odds(likelihood: float) -> float:
-    return likelihood / max(1 - likelihood, 1e-9)
-
-
-def _likelihood(odds: float) -> float:
-    return odds / (1 + odds)
-
-
-def _one_line(text: str) -> str:
+def one_line(text: str) -> str:
+    """Return a text without line breaks."""
     return " ".join(text.split())

@@ -6,10 +6,12 @@ A hit is a window of three sentences. What follows it may be the reason, and wha
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from itertools import groupby
 
 from clinical.documents.note import Note
@@ -18,15 +20,29 @@ from clinical.documents.sections import find_sections
 from clinical.documents.sentences import split_sentences
 from clinical.index.hits import Hit
 from clinical.index.terms import count_stems, stems_of
-from clinical.tasks.query import read_query
+from clinical.tasks.query import Query, read_query
 
-__all__ = ["Stretch", "Told", "gather", "known_share", "sections_of", "stretch_of"]
+__all__ = ["Stretch", "Subject", "Told", "gather", "is_stranger", "is_title", "sections_of", "stretch_of"]
 
 AROUND = 3
 """How many sentences are read before and after a hit."""
 
 MOST = 120
 """How many sentences are read in all, those around the best hits first."""
+
+IN_TITLE, IN_LINE = 0.5, 0.9
+"""An article is about what is asked when its title names so much of it, by weight, or else one of its sentences does.
+Chosen on MedQuAD's development articles (benchmarks/ask.md)."""
+
+_KIND_OF_NOTE = re.compile(
+    r"\b(?:notes?|summary|letters?|reports?|records?|visits?|consult\w*|lists?|history|messages?|encounters?|admissions?"
+    r"|discharge|clinics?|follow-?up|referral|intake|progress|transfer|chart|form|\d{4}-\d\d-\d\d)\b|_",
+    re.IGNORECASE,
+)
+_DATE_WORDS = re.compile(
+    r"\b(?:jan|feb|mar|apr|may|june?|july?|aug|sept?|oct|nov|dec)[a-z]*\b\.?|\d+(?:st|nd|rd|th)?\b",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True)
@@ -76,21 +92,69 @@ def stretch_of(note: Note, spans: Sequence[tuple[int, int]] | None = None) -> St
     return Stretch(note, note.path or note.id, tuple(_told(note, spans)))
 
 
-def known_share(question: str, stretch: Stretch) -> float:
-    """Return how much of what the question is about the stretch mentions, by these or other names, from 0 to 1.
+@dataclass(frozen=True)
+class Subject:
+    """What a question is about: its words, each with its weight, and their other names."""
 
-    What a question about a disease asks for is often told of another one; only the name tells them apart.
+    query: Query
+
+    @staticmethod
+    def of(question: str) -> Subject:
+        """Return the subject of a question."""
+        return Subject(read_query(question))
+
+    def known(self, texts: Sequence[str]) -> list[frozenset[str]]:
+        """Return of each text which words of the question, as stems, it mentions by these or other names."""
+        asked = {word.stem for word in self.query.words}
+        found: list[set[str]] = [set() for _ in texts]
+        for stem, number, _ in count_stems(texts):
+            if stem in asked:
+                found[number].add(stem)
+        for pattern, stems in self._other_names:
+            for stems_found, text in zip(found, texts, strict=True):
+                if pattern.search(text):
+                    stems_found |= stems & asked
+        return [frozenset(stems) for stems in found]
+
+    def share(self, known: AbstractSet[str]) -> float:
+        """Return the share of the weight that these words have, from 0 to 1; 1 where nothing has any."""
+        total = sum(word.weight for word in self.query.words)
+        return sum(word.weight for word in self.query.words if word.stem in known) / total if total else 1.0
+
+    @cached_property
+    def _other_names(self) -> list[tuple[re.Pattern[str], set[str]]]:
+        return [
+            (
+                re.compile(rf"\b(?:{'|'.join(re.escape(other) for other in name.others)})\b", re.IGNORECASE),
+                {stem for found in stems_of(name.text.split()) for stem in found},
+            )
+            for name in self.query.names
+            if name.others
+        ]
+
+
+def is_stranger(subject: Subject, stretch: Stretch) -> bool:
+    """Return whether a stretch is of an article on something else than the question.
+
+    What is asked of a disease is told of every other one in the same words; only the name tells them apart. The title
+    of a note ("Progress note") names no subject, so what has such a title, or none, is no stranger.
     """
-    asked = read_query(question)
-    text = "\n".join([stretch.note.title or "", *(told.text for told in stretch.told)])
-    stems = {stem for stem, _, _ in count_stems([text])}
-    lower = text.lower()
-    known = {word.stem for word in asked.words if word.stem in stems}
-    for name in asked.names:
-        if any(other.lower() in lower for other in name.others):
-            known |= {stem for found in stems_of(name.text.split()) for stem in found}
-    total = sum(word.weight for word in asked.words)
-    return sum(word.weight for word in asked.words if word.stem in known) / total if total else 1.0
+    title = stretch.note.title or ""
+    if not title.strip() or _KIND_OF_NOTE.search(title):
+        return False
+    known = subject.known([title, *(told.text for told in stretch.told)])
+    in_title, *in_lines = map(subject.share, known)
+    # "Gout" is little of "What is the treatment of gout?", but all of the title.
+    is_named = {stem for stem, _, _ in count_stems([title])} <= known[0]
+    return not (is_named or in_title >= IN_TITLE or max(in_lines, default=0.0) >= IN_LINE)
+
+
+def is_title(note: Note, told: Told) -> bool:
+    """Return whether a sentence is no more than the title that a note begins with: "STROKE UNIT PROGRESS NOTES"."""
+    if told.line > 1 or note.text[: told.start].strip() or note.text.isupper():
+        return False
+    bare = _DATE_WORDS.sub("", told.text).strip()
+    return (not bare or bare.isupper()) and bare[-1:] not in ".!?:"
 
 
 def _notes(path: str, ids: set[str]) -> dict[str, Note]:

@@ -86,7 +86,9 @@ class LikelihoodScorer:
         texts = [text for reading in readings for text in lines_of(reading)]
         if not texts:
             return [[] for _ in readings]
-        vectors = self.embedder.embed([question, *texts])
+        place = {text: number for number, text in enumerate(dict.fromkeys([question, *texts]))}
+        different = self.embedder.embed(list(place))
+        vectors = different[[place[text] for text in (question, *texts)]]
         known = np.array(facts(question, readings), np.float32)
         logits = self._logits(vectors[0], vectors[1:], known)
         logits += WORDS * known[:, 0] + MEANING * (vectors[1:] @ vectors[0])

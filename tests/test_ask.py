@@ -21,9 +21,11 @@ from clinical.formats.answers import write_answer
 from clinical.models.language_model import Choice, Completion, OneOf, Request, Selection
 from clinical.prompts import templates
 from clinical.scoring.answer_floors import First, Nearest, Words
-from clinical.tasks.ask import LightAnswerer, Scored, alike, ask, load_answerer, says_something
+from clinical.tasks.ask import Scored, alike, ask, can_answer, load_answerer, says_something
+from clinical.tasks.ask_light import LightAnswerer
 from clinical.tasks.ask_mistral import ByModel, MistralAnswerer, parse_answer
-from clinical.tasks.evidence import Stretch, gather, known_share, stretch_of
+from clinical.tasks.evidence import Stretch, Subject, gather, is_stranger, stretch_of
+from clinical.tasks.leaning import before, leans
 from clinical.tasks.likelihood import LONGEST, core, facts
 from clinical.tasks.search import find
 from clinical.tasks.yes_no import ByAssertion, YesNoAnswerer
@@ -55,6 +57,21 @@ class WordBag:
         return self.embed(queries)
 
 
+class Told:
+    """A scorer that was told how likely sentences are, the others being unlikely."""
+
+    name = "told"
+
+    def __init__(self, **likelihoods: float) -> None:
+        self.likelihoods = likelihoods
+
+    def score(self, question: str, readings: Sequence[Reading]) -> list[list[float]]:
+        return [[self._likelihood(text) for _, text in reading.lines] for reading in readings]
+
+    def _likelihood(self, text: str) -> float:
+        return max((value for word, value in self.likelihoods.items() if word in text), default=0.01)
+
+
 class Script:
     """A language model that gives the answers it was told to, and keeps what it was asked."""
 
@@ -83,7 +100,7 @@ def notes(tmp_path: Path) -> Path:
 
 
 def by_words(most: int = 5, threshold: float = 0.5) -> LightAnswerer:
-    return LightAnswerer(Words(), most, threshold, unknown=0.0)
+    return LightAnswerer(Words(), most, threshold, plain=True)
 
 
 def of(text: str = BLEED, title: str | None = None) -> list[Stretch]:
@@ -98,7 +115,7 @@ def run(*arguments: str) -> Result:
 
 
 def test_an_answer_in_full(notes: Path) -> None:
-    answerer = LightAnswerer(Words(), 5, threshold=0.5, beside_the_best=0.0, unknown=0.0)
+    answerer = LightAnswerer(Words(), 5, threshold=0.5, beside_the_best=0.0, plain=True)
     asked = ask(QUESTION, [str(notes)], WordBag(), answerer)
     path = f"{notes.as_posix()}/letter.txt"
     sentence = "History: Rivaroxaban was stopped on admission because of a gastric bleed."
@@ -137,33 +154,90 @@ def test_a_denial_is_an_answer_and_shown_as_one() -> None:
 
 
 def test_no_answer_shows_the_nearest_sentences() -> None:
-    answer = LightAnswerer(Nearest(WordBag()), threshold=0.99).answer(QUESTION, of())
+    answer = LightAnswerer(Nearest(WordBag()), threshold=0.99, plain=True).answer(QUESTION, of())
     assert (answer.abstained, answer.text, answer.citations) == (True, "", ())
     assert answer.nearest[0].text.startswith("Rivaroxaban was stopped")
     assert len(answer.nearest) == 3
     assert by_words().answer(QUESTION, []).as_dict()["score"] == 0.0
 
 
-def test_a_note_about_something_else_is_less_likely_to_answer() -> None:
+def test_an_article_on_something_else_gives_no_answer() -> None:
     question = "What is the treatment of gout?"
-    right, wrong = (of("Treatment is rest and ice.", title=title)[0] for title in ("Gout", "Sprain"))
-    assert (known_share(question, right), known_share(question, wrong)) == (1.0, pytest.approx(0.5, abs=0.25))
-    scored = [
-        LightAnswerer(First(), threshold=0.0).answer(question, [stretch]).score or 0.0
-        for stretch in (right, wrong)
-    ]
-    assert scored[0] > scored[1]
+    text = "Treatment is rest and ice. The treatment takes a week."
+    right, wrong, note = (of(text, title=title)[0] for title in ("Gout", "Ankle sprain", "Progress note"))
+    subject = Subject.of(question)
+    assert [is_stranger(subject, stretch) for stretch in (right, wrong, note)] == [False, True, False]
+    answerer = LightAnswerer(Told(reatment=0.8))
+    answers = [answerer.answer(question, [stretch]) for stretch in (right, wrong)]
+    assert [answer.abstained for answer in answers] == [False, True]
+    assert {citation.title for citation in answerer.answer(question, [wrong, right]).citations} == {"Gout"}
 
 
 def test_other_names_count_as_known() -> None:
-    (stretch,) = of("Apixaban 5 mg twice daily.")
-    assert known_share("anticoagulant", stretch) == 1.0
-    assert known_share("antibiotic", stretch) == 0.0
+    texts = ["Apixaban 5 mg twice daily.", "Vomiting since Monday.", "Heart attack in 2011."]
+    assert list(map(len, Subject.of("anticoagulant").known(texts))) == [1, 0, 0]
+    assert list(map(len, Subject.of("antibiotic").known(texts))) == [0, 0, 0]
+    assert list(map(len, Subject.of("MI").known(texts))) == [0, 0, 1], "no MI in vomiting"
+
+
+# --- sentences that lean on the one before ---
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("It was stopped because of a bleed.", True), ("Both were negative.", True), ("Opened at the bedside.", True),
+     ("The former, because she hopes for a child.", True), ("The cause was a magnet.", True), ("So we waited.", True),
+     ("General anesthesia because of that.", True), ("Operation therefore put off.", True), ("Grew E. coli.", True),
+     ("Warfarin was stopped.", False), ("She noticed that her legs were swollen.", False), ("INR 2.4.", False),
+     ("Seen again after this visit.", False), ("Methylpred 60 mg iv", False), ("She lives alone.", False)],
+)  # fmt: skip
+def test_what_leans_on_the_sentence_before(text: str, expected: bool) -> None:
+    assert leans(text) is expected
+
+
+def test_nothing_leans_over_a_paragraph() -> None:
+    (stretch,) = of("Warfarin 5 mg.\nIt was stopped.\n\nIt is raining.")
+    places = [before(stretch.note, stretch.told, place) for place in range(3)]
+    assert places == [None, stretch.told[0], None]
+
+
+def test_a_sentence_that_leans_is_quoted_with_what_it_leans_on() -> None:
+    text = "She lives alone. Warfarin was given for years. It was stopped because of a bleed. No fever."
+    answer = LightAnswerer(Words()).answer("Why was warfarin stopped?", of(text))
+    assert [sentence.text for sentence in answer.sentences] == [
+        "Warfarin was given for years.",
+        "It was stopped because of a bleed.",
+    ]
+    (alone,) = LightAnswerer(Words(), most=1).answer("Why was warfarin stopped?", of(text)).sentences
+    assert alone.text == "It was stopped because of a bleed."
+    assert LightAnswerer(Words()).answer("a bleed?", of(text)).text == "It was stopped because of a bleed."
+
+
+def test_what_leans_on_the_answer_is_quoted_after_it() -> None:
+    text = "We talked about adalimumab. She would rather wait with it, because of her sister. No fever."
+    answer = LightAnswerer(Told(talked=0.8, rather=0.5)).answer("Why not adalimumab?", of(text))
+    assert [sentence.text for sentence in answer.sentences] == [
+        "We talked about adalimumab.",
+        "She would rather wait with it, because of her sister.",
+    ]
+    answer = LightAnswerer(Told(about=0.8, rather=0.01)).answer("Was adalimumab talked about?", of(text))
+    assert len(answer.sentences) == 2, "read together they are as likely"
+
+
+def test_the_title_of_a_note_is_no_answer() -> None:
+    for text, expected in [
+        ("MEDICATION LIST 12 June 2024\n\nAspirin 75 mg.", False),
+        ("NO FEVER.\nAspirin 75 mg.", True),
+        ("NO FEVER TODAY AND NO PAIN\nASPIRIN 75 MG", True),
+        ("Aspirin 75 mg for the heart and\nmore.", True),
+    ]:
+        (stretch,) = of(text)
+        assert can_answer(stretch, stretch.told[0]) is expected, text
 
 
 def test_the_order_is_that_of_the_note_and_the_number_is_bounded() -> None:
     text = "Pain on Monday. No pain on Tuesday. Pain on Friday. She sings."
-    answer = LightAnswerer(Words(), 2, threshold=0.0, beside_the_best=0.0, unknown=0.0).answer(
+    answer = LightAnswerer(Words(), 2, threshold=0.0, beside_the_best=0.0, plain=True).answer(
         "pain", of(text)
     )
     starts = [citation.start for citation in answer.citations]
@@ -343,7 +417,7 @@ def test_a_note_that_gives_orders_stays_a_part_of_the_document() -> None:
 )
 def test_notes_decide_by_what_they_say_of_it(question: str, text: str, decision: str) -> None:
     answerer = YesNoAnswerer(
-        LightAnswerer(First(), 2, threshold=0.0, beside_the_best=0.0, unknown=0.0), ByAssertion()
+        LightAnswerer(First(), 2, threshold=0.0, beside_the_best=0.0, plain=True), ByAssertion()
     )
     answer = answerer.answer(question, of(text))
     assert answer.decision == decision

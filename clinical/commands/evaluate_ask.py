@@ -219,7 +219,8 @@ def _write_records(file: Path, articles: Sequence[object]) -> None:
 
 def _answerer(name: str, embedder: Embedder, most: int) -> tuple[str, Answerer]:
     from clinical.scoring.answer_floors import First, Nearest, Words
-    from clinical.tasks.ask import UNKNOWN, LightAnswerer, load_answerer
+    from clinical.tasks.ask import load_answerer
+    from clinical.tasks.ask_light import LightAnswerer
     from clinical.tasks.likelihood import LikelihoodScorer
 
     floor = FLOOR.fullmatch(name)
@@ -230,13 +231,12 @@ def _answerer(name: str, embedder: Embedder, most: int) -> tuple[str, Answerer]:
             "bm25": Words(),
             "cosine": Nearest(embedder),
         }
-        unknown = UNKNOWN if floor[1] == "light" else 0.0
         return name, LightAnswerer(
             scorers[floor[1]],
             int(floor[2]),
             threshold=0.0,
             beside_the_best=0.0,
-            unknown=unknown,
+            plain=floor[1] != "light",
             system=floor[1],
         )
     system, _, model = name.partition(":")
