@@ -23,6 +23,7 @@ from clinical.facts.terms import content, with_plain_words
 from clinical.facts.units import Unit
 from clinical.models.salience_heads import SHIPPED, head
 from clinical.tasks.omissions import without_ruled_out
+from clinical.tasks.questions import best_question
 from clinical.tasks.salience import (
     ADMINISTRATIVE,
     AGE,
@@ -32,7 +33,7 @@ from clinical.tasks.salience import (
     Material,
     choose,
     features,
-    question_candidates,
+    least_worth,
     salience,
 )
 from clinical.tasks.soap import HEADINGS, part_of_section
@@ -56,7 +57,7 @@ class LightSummarizer:
         if not material.units:
             return ()
         if style == "question":
-            return [_question(material, self.embedder)]
+            return [_as_draft(material, *best_question(material, self.embedder))]
         if material.is_dialogue and style in ("brief", "sections", "soap"):
             return _dialogue(material, style)
         return list(_STYLES[style](material))
@@ -94,9 +95,10 @@ def _dialogue(material: Material, style: str) -> list[Draft]:
 
 
 def _brief(material: Material) -> Iterator[Draft]:
-    """Three sentences of a page, seven of a long one."""
+    """Three sentences of a page, seven of a long one; fewer where a note soon has said what it comes to."""
     scores = salience(material, "note")
-    for place in choose(material, scores, max_units=_most_units(material)):
+    least = min(least_worth(material), float(scores.max()))
+    for place in choose(material, scores, max_units=_most_units(material), least=least):
         yield _draft(material, place, scores[place])
 
 
@@ -331,17 +333,6 @@ def _abnormality(unit: Unit, inside: Sequence[Entity]) -> float:
     return score - 0.6 * (_INCIDENTAL.search(unit.text) is not None)
 
 
-# --- question ---
-
-
-def _question(material: Material, embedder: Embeds) -> Draft:
-    """The sentence of a message that asks, or its end from the asking word on."""
-    candidates, rows = question_candidates(material, embedder)
-    scores = head("question").score(rows)
-    best = int(scores.argmax())
-    return _draft(candidates, best, float(scores[best]))
-
-
 # --- patient ---
 
 _WHY = (
@@ -400,7 +391,10 @@ def _soap(material: Material) -> Iterator[Draft]:
 
 def _draft(material: Material, place: int, weight: float, heading: str | None = None) -> Draft:
     """The unit at this place as a sentence of a summary, with the stretches of the note that it is."""
-    unit = material.units[place]
+    return _as_draft(material, material.units[place], weight, heading)
+
+
+def _as_draft(material: Material, unit: Unit, weight: float, heading: str | None = None) -> Draft:
     text = material.note.text
     sources = tuple(Source(start, end, text[start:end]) for start, end in unit.spans)
     return Draft(unit.text, sources, heading, float(weight))

@@ -4,10 +4,10 @@
     scores = salience(material, "dialogue")
     chosen = choose(material, scores, max_words=60)
 
-Two linear heads are trained (`clinical finetune salience`): one for dialogues, one for the questions of patients. They
-weigh the MiniLM vector of a unit, its place, its speaker, its entities and a few words. For written notes no permitted
-corpus pairs notes with summaries, so there the weights are rules that can be read below: what the section is, whether
-the sentence opens it, what it names. `choose` then takes the best ones that do not repeat each other.
+A linear head is trained for dialogues (`clinical finetune salience`). It weighs the MiniLM vector of a unit, its place,
+its speaker, its entities and a few words; what a message asks is found in `clinical.tasks.questions`. For written notes
+no permitted corpus pairs notes with summaries, so there the weights are rules that can be read below: what the section
+is, whether the sentence opens it, what it names. `choose` then takes the best ones that do not repeat each other.
 
     Carbonell, Goldstein. The use of MMR, diversity-based reranking for reordering documents and producing summaries.
     SIGIR 1998.
@@ -38,10 +38,12 @@ from clinical.tasks.remarks import speaks_to_model
 __all__ = [
     "ADMINISTRATIVE",
     "SECTION_WEIGHTS",
+    "Embeds",
     "Material",
     "choose",
+    "entities_of",
     "features",
-    "question_candidates",
+    "least_worth",
     "salience",
 ]
 
@@ -149,6 +151,12 @@ def salience(material: Material, kind: Literal["dialogue", "note"]) -> Floats:
     return scores
 
 
+def least_worth(material: Material) -> float:
+    """Return the least score of a written note's sentence that is worth a line of a brief summary."""
+    decisive = any(SECTION_WEIGHTS.get(unit.section or "", 0.0) >= DECISIVE for unit in material.units)
+    return LEAST_SALIENCE if decisive else -math.inf
+
+
 def choose(
     material: Material,
     scores: Floats,
@@ -244,79 +252,6 @@ def _of_entities(inside: Sequence[Entity], n_words: int) -> list[float]:
     ]
 
 
-# --- questions of patients ---
-
-_ASKS = re.compile(
-    r"\b(?:what|where|when|why|who|which|how|is there|are there|is it|can|could|should|does|do|is|are|will|would)\b",
-    re.IGNORECASE,
-)
-_OPENINGS = ("what", "where", "how", "can", "is", "are", "does", "do", "should", "could", "will")
-_ASKING_WORDS = (
-    *_OPENINGS[:4],
-    "is there",
-    "treat",
-    "test",
-    "cause",
-    "symptom",
-    "?",
-    "please",
-    "help",
-    "i",
-    "my",
-)
-LEAST_QUESTION_WORDS = 4
-MOST_CUTS = 5
-
-
-def question_candidates(material: Material, embedder: Embeds) -> tuple[Material, Floats]:
-    """Return what a message may come to, whole sentences and their ends from an asking word on, with features.
-
-    Of "Could you tell me where I can get tested?" one candidate is "where I can get tested?".
-    """
-    units, parents = [], []
-    for place, unit in enumerate(material.units):
-        for candidate in _cuts(material.note.text, unit):
-            units.append(candidate)
-            parents.append(place)
-    cut = replace(
-        material,
-        units=units,
-        entities=entities_of(units, [entity for inside in material.entities for entity in inside]),
-        vectors=embedder.embed([unit.text for unit in units]),
-    )
-    asked = sum(unit.text.endswith("?") for unit in material.units)
-    rows = [
-        _of_question(unit, material.units[parent], parent, len(material.units), asked)
-        for unit, parent in zip(units, parents, strict=True)
-    ]
-    return cut, np.concatenate([features(cut), np.array(rows, np.float32)], axis=1)
-
-
-def _cuts(text: str, unit: Unit) -> list[Unit]:
-    """The unit, and its ends that begin with an asking word and have four words or more."""
-    start, end = unit.spans[-1]
-    starts = [found.start() for found in _ASKS.finditer(text, start + 1, end)]
-    ends = [
-        replace(unit, spans=((at, end),), text=" ".join(text[at:end].split())) for at in starts[:MOST_CUTS]
-    ]
-    return [unit, *(cut for cut in ends if cut.n_words >= LEAST_QUESTION_WORDS)]
-
-
-def _of_question(unit: Unit, parent: Unit, place: int, count: int, asked: int) -> list[float]:
-    lower = unit.text.lower()
-    return [
-        place / count,
-        *(float(lower.startswith(word)) for word in _OPENINGS),
-        *(float(word in lower) for word in _ASKING_WORDS),
-        float(unit.text == parent.text),
-        unit.n_words / max(parent.n_words, 1),
-        float(place == 0),
-        float(place == count - 1),
-        float(asked),
-        *(float(unit.n_words <= most) for most in (6, 12, 25)),
-    ]
-
-
 # --- written notes: rules ---
 
 ADMINISTRATIVE = -1.5
@@ -338,9 +273,8 @@ SECTION_WEIGHTS = {
     **dict.fromkeys(("complications", "discharge_instructions", "clinical_information"), 0.2),
     **dict.fromkeys(("review_of_systems", "social_history", "family_history", "immunizations"), -0.5),
     **dict.fromkeys(("physical_examination", "vital_signs", "mental_status_examination", "technique"), -0.3),
-    **dict.fromkeys(
-        ("procedure_description", "anesthesia", "fluids", "counts", "estimated_blood_loss"), -0.4
-    ),
+    **dict.fromkeys(("procedure_description", "fluids", "counts", "estimated_blood_loss"), -0.4),
+    "anesthesia": -1.0,
     **dict.fromkeys(("drains", "specimens", "implants", "tourniquet_time", "comparison", "study"), -0.5),
     **dict.fromkeys(("informed_consent", "staff", "signature", "history_source"), ADMINISTRATIVE),
 }
@@ -348,6 +282,15 @@ SECTION_WEIGHTS = {
 
 OPENING = 0.5
 """The first sentence of a section says what it is about."""
+
+MOST_PROCEDURE_WORDS = 15
+"""Of the name of a procedure."""
+
+DECISIVE = 1.0
+"""The weight of sections that say what a note comes to."""
+
+LEAST_SALIENCE = 0.6
+"""Where there is such a section, what scores less is not worth a line. Chosen on MTSamples dev (0.4 to 1.4)."""
 
 LEAD = 1.0
 """So does the first sentence of a note."""
@@ -369,12 +312,18 @@ def _rules(units: Sequence[Unit], entities: Sequence[Sequence[Entity]]) -> Float
     seen: set[str | None] = set()
     scores = []
     for place, (unit, inside) in enumerate(zip(units, entities, strict=True)):
-        score = SECTION_WEIGHTS.get(unit.section or "", 0.0) + LEAD / (1 + place)
+        score = SECTION_WEIGHTS.get(_holding(unit), 0.0) + LEAD / (1 + place)
         if unit.section not in seen and unit.section is not None:
             score += OPENING
         seen.add(unit.section)
         scores.append(score + _rules_of_words(unit, inside))
     return np.array(scores, np.float32)
+
+
+def _holding(unit: Unit) -> str:
+    """The section of a unit; under "procedure" stands first what was done, then, at length, how."""
+    is_step = unit.section == "procedure" and unit.n_words > MOST_PROCEDURE_WORDS
+    return "procedure_description" if is_step else unit.section or ""
 
 
 def _rules_of_words(unit: Unit, inside: Sequence[Entity]) -> float:

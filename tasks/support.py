@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 from clinical.documents.annotations import Entity
 from clinical.documents.note import Note
 from clinical.documents.sections import find_sections
-from clinical.documents.summaries import Draft, Source, SummarySentence, SupportLevel
+from clinical.documents.summaries import GAP, Draft, Source, SummarySentence, SupportLevel
 from clinical.facts.assertion import assess
 from clinical.facts.quantities import MONTHS, Day, Quantity, find_dates, find_quantities, same_unit
 from clinical.facts.terms import content, stem, without_plain_words
@@ -336,9 +336,12 @@ def _labels() -> tuple[Label, ...]:
 
 
 def _is_quote(draft: Draft) -> bool:
-    """Whether the sentence is what stands at its sources, blanks aside."""
-    quoted = " ".join(" ".join(source.text.split()) for source in draft.sources)
-    return bool(quoted) and " ".join(without_plain_words(draft.text).split()) == quoted
+    """Whether the sentence is what stands at its sources, blanks and the marks of gaps between them aside."""
+    quoted, said = (
+        " ".join(text.replace(GAP, " ").split())
+        for text in (" ".join(source.text for source in draft.sources), without_plain_words(draft.text))
+    )
+    return bool(quoted) and said == quoted
 
 
 def _worst(levels: Iterator[SupportLevel]) -> SupportLevel:

@@ -11,12 +11,14 @@ from fakes import FakeRecognizer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from clinical.documents.annotations import Span
 from clinical.documents.note import Note
 from clinical.documents.summaries import Draft, Source
 from clinical.errors import UsageError
 from clinical.models import mistral_summarizer
 from clinical.models.language_model import Choice, Completion, Request, Selection
-from clinical.models.mistral_summarizer import BUDGETS, WANTED, MistralSummarizer
+from clinical.models.long_notes import Ground, Line, packed, shown
+from clinical.models.mistral_summarizer import BUDGETS, MOST_NUMBERED, WANTED, MistralSummarizer
 from clinical.models.summary_text import Written, read
 from clinical.prompts import templates
 from clinical.tasks.summarize import STYLES, load_summarizer, summarize
@@ -184,23 +186,97 @@ def long_note(sentences: int) -> str:
     )
 
 
-@pytest.mark.parametrize("window", [220, 400, 2000])
-def test_a_long_note_is_written_from_chosen_sentences(window: int) -> None:
+@pytest.mark.parametrize("window", [500, 2000])
+def test_a_long_note_is_written_from_chosen_sentences_where_they_fit(window: int) -> None:
     text = long_note(800)
     model = Scripted(lambda shown: "Chest pain on day 107, given aspirin.\nNothing else.", window=window)
     drafts = draft(model, text)
     (request,) = model.written
     shown = request.messages[0].parts[-1].text.splitlines()
-    assert shown
-    assert all("chest pain" in line for line in shown)
-    assert all(line in text for line in shown)
+    assert len(shown) == 16
+    assert all("chest pain" in line and line in text for line in shown)
     assert [each.text for each in drafts] == ["Chest pain on day 107, given aspirin.", "Nothing else."]
-    if len(shown) == 16:
-        assert "On day 107 the patient had chest pain and was given aspirin." in [
-            source.text for source in drafts[0].sources
-        ]
-    assert 1 <= len(drafts[0].sources) <= 3
+    assert "On day 107 the patient had chest pain and was given aspirin." in [
+        source.text for source in drafts[0].sources
+    ]
+    assert len(drafts[0].sources) <= 3
     assert drafts[1].sources == ()
+
+
+def chart(days: int) -> str:
+    return "\n".join(
+        f"PROGRESS NOTE {day}\nSUBJECTIVE: On day {day} he had chest pain number {day}.\n"
+        f"PLAN: Aspirin {day} mg for the chest pain of day {day}.\n"
+        for day in range(1, days + 1)
+    )
+
+
+def first_lines(shown: str) -> str:
+    """The first sentence of each section that is shown, and one that is invented."""
+    lines = shown.splitlines()
+    kept = [line for line in lines[:8] if not line.endswith(":")][:3]
+    return "\n".join([*kept, "He was given digoxin 999 mg for zebra fever."])
+
+
+@pytest.mark.parametrize(("days", "window"), [(60, 400), (300, 400), (300, 1500)])
+def test_of_a_longer_note_each_part_is_written_and_what_was_written_is_written_again(
+    days: int, window: int
+) -> None:
+    text = chart(days)
+    model = Scripted(first_lines, window=window)
+    drafts = draft(model, text, "brief")
+    rewrite = templates.load("summarize.part.v1").body.split("$")[0][:60]
+    parts = [r for r in model.written if r.messages[0].text.startswith(rewrite)]
+    assert len(parts) > 1
+    assert len(model.written) == len(parts) + 1
+    assert all("zebra" not in r.messages[0].parts[-1].text for r in model.written), "is written no further"
+    assert all(len(r.messages[0].parts[-1].text.split()) > r.max_new_tokens / 2 for r in parts)
+    for each in drafts[:-1]:
+        assert each.text in [source.text for source in each.sources], "tied to its place through all rounds"
+
+
+def test_a_chart_of_150_000_words_is_a_bounded_number_of_calls() -> None:
+    days = 3000
+    text = chart(days).replace("chest pain", "chest pain, worse than on the day before and " + "much " * 16)
+    assert len(text.split()) > 150_000
+    model = Scripted(first_lines, window=4096)
+    assert draft(model, text, "problems")
+    calls_to_read_it_once = model.count_tokens(text) / 4096
+    assert len(model.written) < 2 * calls_to_read_it_once
+    assert len(model.chosen_from) <= 3 * days / MOST_NUMBERED + 1
+
+
+def test_a_part_of_which_nothing_true_was_written_is_told_in_its_own_words() -> None:
+    model = Scripted(lambda shown: "Zebras gallop over 999 distant plains.", window=400)
+    text = chart(60)
+    draft(model, text)
+    shown_last = model.written[-1].messages[0].parts[-1].text.splitlines()
+    assert all(line.strip(":") in text for line in shown_last)
+
+
+def test_lines_are_packed_by_sections() -> None:
+    lines = [Line(f"{title} {n}", (Span(n, n + 1, "x"),), title) for title in "AB" for n in range(3)]
+    groups = list(packed(lines, 20, lambda text: len(text.split())))
+    assert [[line.text for line in group] for group in groups] == [
+        ["A 0", "A 1", "A 2"], ["B 0", "B 1", "B 2"],
+    ]  # fmt: skip
+    assert shown(groups[0]) == "A:\nA 0\nA 1\nA 2"
+    cut = list(packed(lines[:3], 8, lambda text: len(text.split())))
+    assert [len(group) for group in cut] == [2, 1]
+
+
+def test_what_lines_do_not_bear_out_is_no_ground() -> None:
+    ground = Ground([
+        Line("Aspirin 81 mg was started.", (Span(5, 31, "Aspirin 81 mg was started."),), "PLAN"),
+        Line("He smokes.", (Span(40, 50, "He smokes."),), "HISTORY"),
+    ])  # fmt: skip
+    assert ground.line("Started aspirin 81 mg.") == Line(
+        "Started aspirin 81 mg.", (Span(5, 31, "Aspirin 81 mg was started."),), "PLAN"
+    )
+    assert [
+        ground.bears(text)
+        for text in ("Aspirin 81 mg.", "Aspirin 325 mg.", "Digoxin for zebras.", "Aspirin for smokers.")
+    ] == [True, False, False, True]
 
 
 def test_choosing_ends_though_the_model_wants_everything() -> None:
@@ -313,6 +389,16 @@ def test_a_model_that_repeats_its_prompt_is_not_listened_to() -> None:
             [Written("fever and infiltrate.", "Pneumonia"), Written("Hypertension"), Written("Pain")],
         ),
         ("brief", "", []),
+        (
+            "brief",
+            "He is in pain. The pain the pain the pain the pain the pain the pain.",
+            [Written("He is in pain.")],
+        ),
+        (
+            "brief",
+            "He has had chest pain for three weeks. Has had chest pain for three weeks. No fever.",
+            [*(Written(t) for t in ("He has had chest pain for three weeks.",)), Written("No fever.")],
+        ),
         ("brief", "...\n---\n", []),
     ],
 )
@@ -352,3 +438,14 @@ def test_the_small_model_writes_within_all_bounds(caplog: pytest.LogCaptureFixtu
             assert len({each.text for each in drafts if not each.sources}) == sum(
                 not d.sources for d in drafts
             )
+
+
+@pytest.mark.embedded
+def test_the_small_model_comes_to_an_end_with_a_chart_that_it_cannot_read_at_once() -> None:
+    text = chart(90)
+    found = mistral_summarizer.load("clinical-tiny")
+    assert found.language_model.count_tokens(text) > found.language_model.window
+    drafts = found.draft(Note("n", text), "brief", entities=())
+    assert 0 < sum(len(each.text.split()) for each in drafts) <= BUDGETS["brief"].most_words
+    for each in drafts:
+        assert all(text[s.start : s.end] == s.text for s in each.sources)

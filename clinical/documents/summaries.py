@@ -11,6 +11,9 @@ from clinical.documents.annotations import Assertion
 TIMELINE = "timeline"
 """The style of a summary of several documents of one patient."""
 
+GAP = " … "
+"""What stands between two stretches of a note that are quoted as one sentence."""
+
 SupportLevel = Literal["supported", "weak", "unsupported"]
 """How far a sentence of a summary is borne out by its sources."""
 

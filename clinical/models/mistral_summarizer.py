@@ -4,9 +4,19 @@
     summarizer.draft(note, "brief", entities=())
 
 A note that the model can read as a whole is summarized in one call; the style `sections` asks for each section
-on its own. Of a longer one the model first chooses sentences, stretch by stretch and by number, so that they
-stand in the note at known characters; the chosen ones are chosen from again until they fit, at most halving
-each time, and the summary is written from them alone. No summary is made of summaries.
+on its own. A longer one goes through four steps, none of which can be longer than a call:
+
+1. It is packed into parts by sections, then sentences, and by the tokens of the model. Of each part the model chooses
+   the sentences that the summary needs, by number, so that they stand in the note at known characters; half at most.
+2. If what is chosen fits, the summary is written from it, in one call, from the note's own words. This is the better
+   way where it can be had: nothing is told twice.
+3. Else each part is written by itself, section by section, to a share of its length. Every sentence keeps the
+   stretches of the note that it was written from; a sentence whose numbers or words are not there goes no further,
+   and where nothing is left, sentences of the part stand in for it.
+4. What was written is packed and written again, three times at most, each time to the share that makes it fit, and
+   the last time in the form of the style. What would still not fit is thinned out evenly.
+
+So the number of calls is bounded by the number of parts, and a chart of any length ends.
 
 What a note says to the model is a sentence of the note like any other. A sentence of the summary whose words
 stand in the note only where it gives orders to a model is left out.
@@ -17,15 +27,16 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from clinical.documents.annotations import Entity, Span
 from clinical.documents.note import Note
-from clinical.documents.sections import find_sections
+from clinical.documents.sections import Section, find_sections
 from clinical.documents.sentences import split_sentences
 from clinical.documents.summaries import Draft, Source
 from clinical.models.language_model import Completion, MeasuringModel, Message, Request, Selection
 from clinical.models.loading import load as load_model
+from clinical.models.long_notes import Ground, Line, lines_of, packed, shown, stretch, telling_words
 from clinical.models.pieces import split_pieces
 from clinical.models.summary_text import read
 from clinical.prompts import templates
@@ -69,10 +80,11 @@ NUMBER = 8
 MOST_NUMBERED = 60
 """Sentences to choose from at a time."""
 
-MOST_SOURCES = 3
-
 ROUNDS = 12
-"""How often a text is chosen from at most; each time half of it is left, or less."""
+"""How often sentences to quote are chosen from at most; each time half of them is left, or fewer."""
+
+DEPTH = 3
+"""How often what was written is written again before it is the summary."""
 
 WANTED = {
     "brief": "a brief summary of what matters",
@@ -103,13 +115,13 @@ _WORD = re.compile(r"[^\W_]+")
 class _Part:
     """What one call summarizes: a text under a heading, and its sentences in the note.
 
-    `chosen` are the sentences that the text was put together from, where the model chose them.
+    `lines` are what the text was put together from, where the note is too long for the model.
     """
 
     heading: str | None
     text: str
     sentences: Sequence[Span]
-    chosen: Sequence[Span] = ()
+    lines: Sequence[Line] = ()
 
     @property
     def is_short(self) -> bool:
@@ -119,11 +131,13 @@ class _Part:
 
 @dataclass(frozen=True)
 class MistralSummarizer:
-    """A `Summarizer` that writes. `prompts` has a template for each style, `extract` is for choosing sentences."""
+    """A `Summarizer` that writes. `prompts` has a template for each style, `extract` is for choosing sentences,
+    `rewrite` for parts of long notes."""
 
     language_model: MeasuringModel
     prompts: Mapping[str, Template]
     extract: Template
+    rewrite: Template = field(default_factory=lambda: templates.load("summarize.part.v1"))
     system: str = "mistral"
 
     @property
@@ -134,26 +148,27 @@ class MistralSummarizer:
     def draft(self, note: Note, style: str, *, entities: Sequence[Entity]) -> Sequence[Draft]:
         """Return the sentences of a summary; none where there is nothing to read.
 
-        Where the model chose the sentences that it wrote from, those that share words with a sentence are its
-        sources; elsewhere a sentence has none. Raises `ClinicalError` when a server does not answer.
+        Of a note that is too long for the model each sentence has as its sources the sentences of the note that it
+        was written from; elsewhere it has none. Raises `ClinicalError` when a server does not answer.
         """
         sentences = _sentences(note.text)
         if not sentences:
             return ()
         whole = [_Part(None, note.text, sentences)]
         parts = list(_sections(note.text, sentences)) if style == "sections" else whole
-        drafts = self._written(parts, style, _Echo(sentences, self.prompts[style]))
+        echo = _Echo(sentences, self.prompts[style])
+        sections = find_sections(note.text)
+        drafts = self._written([self._readable(part, style, sections, echo) for part in parts], style, echo)
         # A sentence that comes back under another heading says nothing new.
         return list({(draft.text, draft.sources): draft for draft in drafts}.values())
 
     def _written(self, parts: Sequence[_Part], style: str, echo: _Echo) -> Iterator[Draft]:
         """Yield the summaries of the parts, one after the other; they are asked for in one call."""
-        parts = [self._readable(part, style) for part in parts]
         requests = [self._request(part.text, style) for part in parts if not part.is_short]
         answers = iter(self.language_model.complete(requests) if requests else ())
         for part in parts:
             if part.is_short:
-                yield from _quotes(part.chosen or part.sentences, part.heading)
+                yield from _as_it_is(part)
                 continue
             drafts = list(_drafts(next(answers), part, style, echo))
             yield from drafts or self._quoted(part, style)
@@ -171,12 +186,18 @@ class MistralSummarizer:
 
     # --- texts that are longer than the model reads ---
 
-    def _readable(self, part: _Part, style: str) -> _Part:
-        """Return the part as it is if the model can read it as a whole, else put together from chosen sentences."""
+    def _readable(self, part: _Part, style: str, sections: Sequence[Section], echo: _Echo) -> _Part:
+        """Return the part as it is if the model can read it as a whole, else made shorter until it can."""
         if self._fits(part.text, style):
             return part
-        chosen = self._condensed(part.sentences, style, lambda text: self._fits(text, style))
-        return replace(part, text=_joined(chosen), chosen=chosen)
+        lines = self._extracted(lines_of(part.sentences, sections), style)
+        for left in range(DEPTH, 0, -1):
+            if self._fits(shown(lines), style):
+                break
+            lines = self._rewritten(lines, style, left, echo)
+        while len(lines) > 1 and not self._fits(shown(lines), style):
+            lines = lines[::2]
+        return replace(part, text=shown(lines), lines=lines)
 
     def _fits(self, text: str, style: str) -> bool:
         return self._tokens(self._request(text, style)) <= self.language_model.window
@@ -186,11 +207,68 @@ class MistralSummarizer:
         prompt = sum(self.language_model.count_tokens(part.text) for part in parts)
         return prompt + MARKERS + (request.max_new_tokens if request.constraint is None else 0)
 
+    def _extracted(self, lines: Sequence[Line], style: str) -> list[Line]:
+        """Return the lines that the model chooses, at most half of each stretch that it reads at a time."""
+        room = self._room(style)
+        titles = {line.spans[0].start: line.title for line in lines}
+        cut = [
+            (piece, titles[line.spans[0].start])
+            for line in lines
+            for piece in self._cut(line.spans[0], room // 4)
+        ]
+        title_of = {piece: title for piece, title in cut}
+        chosen = self._chosen([piece for piece, _ in cut], style, room)
+        return [Line(span.text, (span,), title_of[span]) for span in chosen]
+
+    def _rewritten(self, lines: Sequence[Line], style: str, left: int, echo: _Echo) -> list[Line]:
+        """Return the lines in fewer words, so that after `left` such rounds they fit into one call."""
+        count = self.language_model.count_tokens
+        room = max(1, self.language_model.window - self._tokens(self._part_request((), style, 0)))
+        # Half a call is for what is read last, half for the summary of it.
+        share = min(BUDGETS[style].share, (room / 2 / count(shown(lines))) ** (1 / left))
+        answer = max(SMALLEST_BUDGET, int(room * share / (1 + share)))
+        groups = list(packed(lines, room - answer, count))
+        budgets = [min(answer, max(SMALLEST_BUDGET, int(share * count(shown(group))))) for group in groups]
+        requests = [
+            self._part_request(group, style, most) for group, most in zip(groups, budgets, strict=True)
+        ]
+        answers = self.language_model.complete(requests)
+        taken = [
+            line
+            for group, most, written in zip(groups, budgets, answers, strict=True)
+            for line in self._taken(written, group, most, echo)
+        ]
+        return list({line.text.lower(): line for line in reversed(taken)}.values())[::-1]
+
+    def _part_request(self, lines: Sequence[Line], style: str, most_tokens: int) -> Request:
+        values = {"wanted": WANTED[style], "text": shown(lines)}
+        parts = self.rewrite.render(templates.checked(self.rewrite, values))
+        return Request((Message("user", parts),), max_new_tokens=most_tokens)
+
+    def _taken(self, answer: Completion, group: Sequence[Line], most_tokens: int, echo: _Echo) -> list[Line]:
+        """Return the sentences of an answer that its lines bear out, within the budget; else lines of the group."""
+        ground = Ground(group)
+        written = [
+            ground.line(sentence.text)
+            for sentence in read(answer.text, "brief", cut=answer.finish == "length")
+            if ground.bears(sentence.text) and not echo.heard(sentence.text)
+        ]
+        kept: list[Line] = []
+        for line in written or group:
+            most_tokens -= self.language_model.count_tokens(line.text)
+            if kept and most_tokens < 0:
+                break
+            kept.append(line)
+        return kept
+
+    def _room(self, style: str) -> int:
+        return self.language_model.window - self._tokens(self._choice((), style))
+
     def _condensed(
         self, sentences: Sequence[Span], style: str, enough: Callable[[str], bool]
     ) -> Sequence[Span]:
         """Return sentences that the model chose, choosing again from the chosen until they are few enough."""
-        room = self.language_model.window - self._tokens(self._choice((), style))
+        room = self._room(style)
         # Charts are copied forward: what is written each day again is read once.
         once = {" ".join(sentence.text.lower().split()): sentence for sentence in reversed(sentences)}
         left = [stretch for sentence in sorted(once.values()) for stretch in self._cut(sentence, room // 4)]
@@ -212,11 +290,11 @@ class MistralSummarizer:
         for piece in split_pieces(sentence.text):
             count = self.language_model.count_tokens(piece)
             if tokens + count > most_tokens and end > start:
-                yield _span(sentence, start, end)
+                yield stretch(sentence, start, end)
                 start, tokens = end, 0
             tokens += count
             end += len(piece)
-        yield _span(sentence, start, end)
+        yield stretch(sentence, start, end)
 
     def _chosen(self, sentences: Sequence[Span], style: str, room: int) -> list[Span]:
         """Return the sentences that the model chooses, at most half of each stretch that it reads at a time."""
@@ -224,9 +302,9 @@ class MistralSummarizer:
         completions = self.language_model.complete([self._choice(s, style) for s in stretches])
         chosen: list[Span] = []
         ranked: list[tuple[float, Span]] = []
-        for stretch, completion in zip(stretches, completions, strict=True):
-            chosen += [stretch[choice.number - 1] for choice in completion.choices]
-            ranked += [(-(c.probability or 0.0), stretch[c.number - 1]) for c in completion.candidates]
+        for numbered, completion in zip(stretches, completions, strict=True):
+            chosen += [numbered[choice.number - 1] for choice in completion.choices]
+            ranked += [(-(c.probability or 0.0), numbered[c.number - 1]) for c in completion.candidates]
         if chosen:
             return chosen
         # Nothing seemed of use, but a summary is asked for: what came nearest, of equals the first.
@@ -258,9 +336,8 @@ class MistralSummarizer:
         most = max(
             LEAST_WORDS, int(min(BUDGETS[style].share * _count_words(part.text), BUDGETS[style].most_words))
         )
-        sentences = part.chosen or part.sentences
         return _quotes(
-            self._condensed(sentences, style, lambda text: _count_words(text) <= most), part.heading
+            self._condensed(_spans(part), style, lambda text: _count_words(text) <= most), part.heading
         )
 
 
@@ -274,13 +351,13 @@ class _Echo:
             ordering[place] |= place > 0 and ordering[place - 1] and bool(_IMPERATIVE.match(sentence.text))
         told = (s.text for s, orders in zip(sentences, ordering, strict=True) if not orders)
         ordered = (s.text for s, orders in zip(sentences, ordering, strict=True) if orders)
-        self._told = _words(" ".join(told))
-        self._ordered = _words(" ".join(ordered))
-        self._asked = _words(template.body) - self._told
+        self._told = telling_words(" ".join(told))
+        self._ordered = telling_words(" ".join(ordered))
+        self._asked = telling_words(template.body) - self._told
 
     def heard(self, text: str) -> bool:
         """Return whether a sentence is nothing but an order, or has most of its words from the prompt."""
-        words = _words(text)
+        words = telling_words(text)
         obeys = words <= self._ordered and not words <= self._told
         return obeys or 2 * len(words & self._asked) > len(words)
 
@@ -288,22 +365,27 @@ class _Echo:
 def _drafts(completion: Completion, part: _Part, style: str, echo: _Echo) -> Iterator[Draft]:
     """Yield the sentences of an answer, as long as they are fewer words than the text that they are about."""
     left = _count_words(part.text)
+    ground = Ground(part.lines)
     for written in read(completion.text, style, cut=completion.finish == "length"):
         left -= _count_words(f"{written.heading or ''} {written.text}")
         if left < 0:
             return
         if not echo.heard(written.text):
-            sources = tuple(_sources(written.text, part.chosen))
-            yield Draft(written.text, sources, written.heading or part.heading)
+            yield Draft(written.text, ground.sources(written.text), written.heading or part.heading)
 
 
-def _sources(text: str, chosen: Sequence[Span]) -> Iterator[Source]:
-    """Yield the chosen sentences that share the most words with a sentence, in the order of the note."""
-    words = _words(text)
-    shared = [(len(words & _words(span.text)), span) for span in chosen]
-    best = sorted((each for each in shared if each[0]), key=lambda each: -each[0])[:MOST_SOURCES]
-    for span in sorted(span for _, span in best):
-        yield Source(span.start, span.end, span.text)
+def _as_it_is(part: _Part) -> Iterator[Draft]:
+    """Yield a text that is its own summary."""
+    if not part.lines:
+        yield from _quotes(part.sentences, part.heading)
+    for line in part.lines:
+        sources = tuple(Source(span.start, span.end, span.text) for span in line.spans)
+        yield Draft(" ".join(line.text.split()), sources, part.heading)
+
+
+def _spans(part: _Part) -> Sequence[Span]:
+    """The stretches of the note that a part stands on, each once, in their order."""
+    return sorted({span for line in part.lines for span in line.spans}) or part.sentences
 
 
 def _quotes(sentences: Sequence[Span], heading: str | None = None) -> list[Draft]:
@@ -316,7 +398,7 @@ def _quotes(sentences: Sequence[Span], heading: str | None = None) -> list[Draft
 def _sections(text: str, sentences: Sequence[Span]) -> Iterator[_Part]:
     for section in find_sections(text):
         inside = [
-            _span(sentence, max(sentence.start, section.body_start), sentence.end)
+            stretch(sentence, max(sentence.start, section.body_start), sentence.end)
             for sentence in sentences
             if section.start <= sentence.start < section.end and sentence.end > section.body_start
         ]
@@ -334,13 +416,6 @@ def _sentences(text: str) -> list[Span]:
     ]
 
 
-def _span(sentence: Span, start: int, end: int) -> Span:
-    """Return a stretch of a sentence, without white space at its edges."""
-    text = sentence.text[start - sentence.start : end - sentence.start]
-    start += len(text) - len(text.lstrip())
-    return Span(start, start + len(text.strip()), text.strip())
-
-
 def _joined(sentences: Sequence[Span]) -> str:
     return "\n".join(span.text for span in sentences)
 
@@ -348,11 +423,6 @@ def _joined(sentences: Sequence[Span]) -> str:
 def _numbered(sentences: Sequence[Span]) -> str:
     """Return the sentences as a model chooses from them: one to a line, with its number."""
     return "\n".join(f"{number}. {' '.join(span.text.split())}" for number, span in enumerate(sentences, 1))
-
-
-def _words(text: str) -> set[str]:
-    """Return the words of a text that tell what it is about: long ones and numbers."""
-    return {word.lower() for word in _WORD.findall(text) if len(word) > 3 or word.isdigit()}
 
 
 def _count_words(text: str) -> int:
@@ -378,4 +448,6 @@ def load(model: str, *, adapter: str | None = None, prompt: str | None = None) -
     }
     for template in prompts.values():
         templates.checked(template, {"text": ""})
-    return MistralSummarizer(loaded.model, prompts, templates.load("summarize.extract.v1"))
+    return MistralSummarizer(
+        loaded.model, prompts, templates.load("summarize.extract.v1"), templates.load("summarize.part.v1")
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -14,6 +15,10 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float32]
 
 SHIPPED = "light-summarize"
+
+WORDS = "words.json"
+
+HEADS = ("dialogue", "soap", "question", "question_words")
 
 
 @dataclass(frozen=True)
@@ -45,9 +50,16 @@ def folder() -> Path:
 
 @cache
 def head(name: str) -> LinearHead:
-    """Return a head that ships with the package: `dialogue`, `question` or `soap`."""
+    """Return a head that ships with the package, one of `HEADS`."""
     stored = _stored()
     return LinearHead(*(stored[f"{name}.{part}"] for part in ("mean", "deviation", "weights", "bias")))
+
+
+@cache
+def known_words() -> Mapping[str, int]:
+    """Return the common words of patients' messages, with how many messages of a thousand have them."""
+    found: Mapping[str, int] = json.loads((folder() / WORDS).read_text(encoding="utf-8"))
+    return found
 
 
 @cache

@@ -18,6 +18,12 @@ HEADINGS: dict[str, tuple[str, ...]] = {
 }
 """The parts of the styles that have fixed ones; the templates ask for the same."""
 
+GRAM = 4
+"""A sentence says something new when four words of it in a row were not said before."""
+
+# "The patient is the patient is the patient is the patient is": the same words four times in a row.
+_CIRCLES = re.compile(r"\b((?=\S*[a-z])\w+(?:\W+\w+){0,7}?)(?:\W+\1\b){3,}", re.IGNORECASE)
+
 _MARK = re.compile(r"^\s*(?:[-*•–#>]+\s+|\(?\d{1,2}[.)]\s+)*")
 _EMPHASIS = re.compile(r"\*\*|__|^#+\s*|`")
 _HEADED = re.compile(r"([^.:?!\n]{1,80}):(?:\s+|$)(.*)", re.DOTALL)
@@ -42,21 +48,29 @@ class Written:
 
 
 def read(answer: str, style: str, *, cut: bool = False) -> list[Written]:
-    """Return the sentences of an answer, each once.
+    """Return the sentences of an answer, each once; what only repeats the words of others, or goes in circles, is none.
 
     Chatter around it is left out, and so is what is under a heading to say that there is nothing. With `cut`
     the answer was broken off: its last sentence is left out where it is not whole, if there are others.
     """
-    seen: set[str] = set()
+    seen: set[tuple[str, ...]] = set()
     kept: list[Written] = []
     for sentence in _sentences(answer, style):
-        words = " ".join(sentence.text.lower().split())
-        if words not in seen:
-            seen.add(words)
+        grams = _grams(sentence.text)
+        if not grams <= seen and not _CIRCLES.search(sentence.text):
             kept.append(sentence)
+        seen |= grams
     if cut and len(kept) > 1 and not answer.rstrip().endswith((".", "!", "?")):
         kept.pop()
     return kept
+
+
+def _grams(text: str) -> set[tuple[str, ...]]:
+    """Every four words that follow each other; a shorter sentence is one by itself."""
+    words = [word.strip(".,;:!?") for word in text.lower().split()]
+    if len(words) <= GRAM:
+        return {tuple(words)}
+    return {tuple(words[place : place + GRAM]) for place in range(len(words) - GRAM + 1)}
 
 
 def _sentences(answer: str, style: str) -> Iterator[Written]:
