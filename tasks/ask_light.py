@@ -31,15 +31,17 @@ from clinical.tasks.ask import (
 )
 from clinical.tasks.evidence import Stretch, Subject, Told, is_stranger
 from clinical.tasks.leaning import before
+from clinical.tasks.likelihood import lacks_what_is_asked, lines_of
 
 __all__ = ["LightAnswerer"]
 
 THRESHOLD = 0.6
 """Below this likelihood that there is an answer, none is given."""
 
-BY_SENTENCE, BY_NAMES, BIAS = 0.56, 3.22, 0.12
-"""The log odds that there is an answer: by those of the best sentence, and the share of the question's words (by
-weight, these or other names) that it mentions. Logistic regression on the development charts (benchmarks/ask.md)."""
+BY_SENTENCE, BY_NAMES, LACKING, BIAS = 0.44, 3.6, -2.2, -0.15
+"""The log odds that there is an answer: by those of the best sentence, by the share of the question's words (by weight,
+these or other names) that it mentions, and when it has no number or time though one is asked for. Logistic regression
+on the development charts (benchmarks/ask.md)."""
 
 STRANGER = 5.0
 """How much it speaks against an answer, in log odds, that the best sentence is of an article on something else."""
@@ -64,11 +66,13 @@ AFTER_A_QUOTATION = 0.14
 
 @dataclass(frozen=True)
 class _Weighed(Scored):
-    """A sentence, its log odds before it counts what is mentioned around it, and what of the subject it names."""
+    """A sentence as it is read. `log_odds` are those before it counts what is mentioned around it; `names` is what it
+    mentions of the subject, `lacks` that it has no number or time though one is asked for."""
 
     score: float
     log_odds: float = 0.0
     names: frozenset[str] = frozenset()
+    lacks: bool = False
     stranger: bool = False
 
 
@@ -143,7 +147,7 @@ def _weigh(
     for stretch, reading, alone, joint in zip(
         evidence, together, scores[: len(evidence)], scores[len(evidence) :], strict=True
     ):
-        names = subject.known([text for _, text in reading.lines])
+        names = subject.known(lines_of(reading))
         around = subject.known([stretch.note.title or ""])[0].union(*names)
         against = UNKNOWN * (1 - subject.share(around))
         stranger = is_stranger(subject, stretch)
@@ -151,7 +155,8 @@ def _weigh(
             if can_answer(stretch, told):
                 log_odds = math.log(max(_odds(max(alone[place], joint[place])), 1e-9))
                 score = 1 / (1 + math.exp(against - log_odds))
-                yield _Weighed(stretch, told, score, log_odds, names[place], stranger)
+                lacks = lacks_what_is_asked(question, reading.lines[place][1])
+                yield _Weighed(stretch, told, score, log_odds, names[place], lacks, stranger)
 
 
 def _in_context(stretch: Stretch) -> Reading:
@@ -166,7 +171,8 @@ def _in_context(stretch: Stretch) -> Reading:
 
 def _is_answer(subject: Subject, best: _Weighed) -> float:
     """Return how likely it is that there is an answer, from 0 to 1."""
-    log_odds = BY_SENTENCE * best.log_odds + BY_NAMES * subject.share(best.names) + BIAS
+    by_names = BY_NAMES * subject.share(best.names)
+    log_odds = BY_SENTENCE * best.log_odds + by_names + LACKING * best.lacks + BIAS
     return 1 / (1 + math.exp(STRANGER * best.stranger - log_odds))
 
 

@@ -107,9 +107,10 @@ class Subject:
         """Return of each text which words of the question, as stems, it mentions by these or other names."""
         asked = {word.stem for word in self.query.words}
         found: list[set[str]] = [set() for _ in texts]
-        for stem, number, _ in count_stems(texts):
-            if stem in asked:
-                found[number].add(stem)
+        for stem, group in groupby(count_stems(texts), key=lambda counted: counted[0]):
+            of_one_root = {word for word in asked if _of_one_root(word, stem)}
+            for _, number, _ in group if of_one_root else ():
+                found[number] |= of_one_root
         for pattern, stems in self._other_names:
             for stems_found, text in zip(found, texts, strict=True):
                 if pattern.search(text):
@@ -131,6 +132,18 @@ class Subject:
             for name in self.query.names
             if name.others
         ]
+
+
+def _of_one_root(one: str, other: str) -> bool:
+    """Return whether two stems are of one word, as far as their letters tell: allergi(es) and allerg(ic).
+
+    >>> _of_one_root("azithromycin", "azithro"), _of_one_root("smoke", "smoker"), _of_one_root("hyperten", "hyperkal")
+    (True, True, False)
+    """
+    if one == other:
+        return True
+    shorter = min(len(one), len(other))
+    return shorter >= 5 and one[: max(5, shorter - 1)] == other[: max(5, shorter - 1)]
 
 
 def is_stranger(subject: Subject, stretch: Stretch) -> bool:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["LikelihoodScorer", "facts", "lines_of"]
+__all__ = ["LikelihoodScorer", "core", "facts", "lacks_what_is_asked", "lines_of"]
 
 SHIPPED = "light-ask"
 
@@ -51,6 +51,17 @@ CUES: Sequence[tuple[str, str]] = (
     ),
 )
 """What a question asks for, and how a sentence looks that has it."""
+
+_AMOUNT_OR_TIME = re.compile(
+    r"\bhow (?:much|many|high|low|old|long|often)\b|\bdos(?:e|age)\b|\bwhen\b|\bdate\b|\buntil\b",
+    re.IGNORECASE,
+)
+_NUMBER_OR_TIME = re.compile(
+    rf"\d|\b(?:one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|once|twice|half|never|always|{_MONTHS}"
+    r"|spring|summer|autumn|winter|(?:mon|tues|wednes|thurs|fri|satur|sun|to|yester)day|daily|tonight|tomorrow|now"
+    r"|(?:hour|day|night|week|month|year)s?)\b",
+    re.IGNORECASE,
+)
 
 _CUES = [(re.compile(asked, re.IGNORECASE), re.compile(told, re.IGNORECASE)) for asked, told in CUES]
 _WORD = re.compile(r"\w{3,}")
@@ -138,6 +149,15 @@ def core(question: str) -> str:
         return question
     asking = " ".join(re.findall(r"[^.?!\n]+\?", question)).split()
     return " ".join((asking or words)[-LONGEST:])
+
+
+def lacks_what_is_asked(question: str, text: str) -> bool:
+    """Return whether a question for an amount or a time meets a text with neither.
+
+    >>> lacks_what_is_asked("What was the dose of nystatin?", "She has thrush, for which nystatin helped.")
+    True
+    """
+    return bool(_AMOUNT_OR_TIME.search(question)) and not _NUMBER_OR_TIME.search(text)
 
 
 def _named(question: str, texts: Sequence[str]) -> list[bool]:
