@@ -169,6 +169,25 @@ def audit(parts: Sequence[Part]) -> Report:
     )
 
 
+def leaking(texts: Sequence[str], elsewhere: Sequence[str]) -> list[bool]:
+    """Return of each text whether it stands elsewhere: with the same words, or half of its stretches.
+
+    Nothing is sampled here; of each text the stretches that follow one another are looked for among all of the others.
+
+    >>> leaking(["No  fever.", "Cough."], ["no fever."])
+    [True, False]
+    """
+    import numpy as np
+
+    same = {normal(text) for text in elsewhere}
+    stretches, known = (_stretches([normal(text) for text in some], 1) for some in (texts, elsewhere))
+    first = np.searchsorted(stretches.owners, stretches.owners)
+    apart = (np.arange(len(stretches.owners)) - first) % STRETCH == 0
+    looked_at = Stretches(stretches.hashes[apart], stretches.owners[apart])
+    mostly = set(np.flatnonzero(_mostly(np.isin(looked_at.hashes, known.hashes), looked_at)).tolist())
+    return [number in mostly or normal(text) in same for number, text in enumerate(texts)]
+
+
 def normal(text: str) -> str:
     """Return the words of a text, in lower case with one blank between them."""
     return " ".join(text.casefold().split())

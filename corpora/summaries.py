@@ -15,13 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from clinical.corpora.audit import leaking
 from clinical.corpora.catalog import Corpus, find
 from clinical.corpora.records import read_records
 from clinical.errors import UsageError
-
-SHINGLE = 80
-LEAKING_SHARE = 0.5
-"""A text leaks when half of its pieces of 80 characters stand in training texts; a set greeting does not."""
 
 TRAINING = {"chq": "meqsum"}
 """Sets whose training split goes under another name."""
@@ -79,29 +76,9 @@ def read_summary_set(source: str, *, limit: int | None = None, keep_leaked: bool
 
 
 def leaked(pairs: Sequence[SummaryPair], training: Sequence[SummaryPair]) -> list[str]:
-    """Return the ids of pairs whose source is that of a training row, or stands in training rows by half.
-
-    Blanks and case do not count.
-    """
-    # Every piece of the training texts, wherever it begins; so the pieces of the others need not overlap.
-    known: set[str] = set()
-    whole: set[str] = set()
-    for pair in training:
-        text = _plain(pair.source)
-        whole.add(text)
-        known.update(text[at : at + SHINGLE] for at in range(0, max(len(text) - SHINGLE, 0) + 1))
-    return [pair.id for pair in pairs if _is_known(_plain(pair.source), whole, known)]
-
-
-def _is_known(text: str, whole: set[str], known: set[str]) -> bool:
-    if text in whole:
-        return True
-    pieces = [text[at : at + SHINGLE] for at in range(0, len(text) - SHINGLE + 1, SHINGLE)]
-    return bool(pieces) and sum(piece in known for piece in pieces) >= LEAKING_SHARE * len(pieces)
-
-
-def _plain(text: str) -> str:
-    return " ".join(text.lower().split())
+    """Return the ids of pairs whose source is that of a training row, or stands in training rows by half."""
+    known = leaking([pair.source for pair in pairs], [pair.source for pair in training])
+    return [pair.id for pair, is_known in zip(pairs, known, strict=True) if is_known]
 
 
 def _training(corpus: Corpus, split: str) -> list[SummaryPair]:
