@@ -57,6 +57,13 @@ LABEL = "Query"
 NEAR = 0.4
 """The least cosine of words that are shown as if they had been asked for."""
 
+NEARNESS, WORDS_IN_NEARNESS, ALL_WORDS = 0.52, 0.3, 0.75
+"""A hit is near with so much cosine, to which so much of the share of the query's words is added, or with nearly all of
+the words. Calibrated for MiniLM on queries for what is in the notes and for what is not (`benchmarks/search.md`)."""
+
+CALIBRATED = "all-MiniLM-L6-v2/"
+"""Cosines of other embedders have other scales: what they find is not told apart."""
+
 ENOUGH_WORDS = 0.5
 """With a smaller share of what the words of the query weigh, a passage was found by its meaning."""
 
@@ -100,8 +107,9 @@ def find(
 
     With `assertion` only those where it is that of the query's words; `present` keeps passages without any of
     the words too, since nothing there speaks against them. With `section` only those in that section, with `filter`
-    only those that it lets through. Unless told not to `expand`, other names of what is asked for are looked for too. A
-    `chooser` reads the best passages and puts the sentences that it chooses in their place.
+    only those that it lets through. What is far from the query comes last. Unless told not to `expand`, other names of
+    what is asked for are looked for too. A `chooser` reads the best passages and puts the sentences that it chooses in
+    their place.
     Raises `UsageError` for a query without words, paths that are not there, and a section that there is not.
     """
     asked = read_query(query, names=expand)
@@ -158,7 +166,7 @@ class _Search:
         filter: Filter = EVERYTHING,
         section: str | None = None,
     ) -> list[Hit]:
-        """Return the hits that pass the filters, none overlapping a better one."""
+        """Return the hits that pass the filters, none overlapping a better one; those that are near come first."""
         if section is not None:
             filter = replace(filter, sections=(_known_section(section, self.store.sections()),))
         limit = max(CANDIDATES, k * CANDIDATES_PER_HIT)
@@ -172,7 +180,17 @@ class _Search:
                 hit = self._hit(len(hits) + 1, passage, candidate, closely=assertion is not None)
                 if assertion is None or _passes(hit, assertion):
                     hits.append(hit)
-        return hits
+        hits.sort(key=lambda hit: not hit.near)
+        return [replace(hit, rank=place) for place, hit in enumerate(hits, 1)]
+
+    def _is_near(self, found: StoredPassage, mentions: Sequence[Entity]) -> bool:
+        """Return whether a passage has the words of the query or its meaning, or was only the best there is."""
+        if self.vector is None or not self.embedder.id.startswith(CALIBRATED):
+            return True
+        above = "\n".join(filter(None, (found.title, found.passage.heading)))
+        share = self.query.share_in([*mentions, *mentions_of(self.query, above, 0, len(above))])
+        cosine = self.store.cosines_of(self.vector, [found.id])[found.id]
+        return share >= ALL_WORDS or cosine + WORDS_IN_NEARNESS * share >= NEARNESS
 
     def remarks(self) -> Iterator[str]:
         """Yield what the user should know of the search."""
@@ -208,6 +226,7 @@ class _Search:
         path = shown(self.paths[found.path])
         mentions = _assessed(text, mentions_of(self.query, text, passage.start, passage.end))
         said = assertion_of(mentions)
+        near = self._is_near(found, mentions)
         if closely and self.vector is not None and self.query.share_in(mentions) < ENOUGH_WORDS:
             # Found by its meaning: whether that is affirmed, the words nearest to it must tell.
             words, cosine = nearest_words(self.vector, self.embedder, text, passage.start, passage.end)
@@ -230,6 +249,7 @@ class _Search:
             assertion=said,
             mentions=mentions,
             ranks=ranked.ranks,
+            near=near,
         )
 
 

@@ -17,10 +17,12 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from clinical.cli import cli
+from clinical.documents.annotations import Entity
 from clinical.documents.note import Note
 from clinical.documents.reading import read
 from clinical.errors import ClinicalError, UsageError
 from clinical.formats.passages import write_hits
+from clinical.index.hits import Hit
 from clinical.index.location import index_file
 from clinical.index.ranking import rank
 from clinical.index.store import Store
@@ -89,7 +91,7 @@ def test_a_hit_in_full(notes: Path) -> None:
             "start": medication, "end": medication + 8, "text": "Apixaban", "for": None,
             "assertion": {"status": "present", "cue": None},
         }],
-        "ranks": {"lexical": 1},
+        "ranks": {"lexical": 1}, "near": True,
     }  # fmt: skip
     found = hit.as_dict()
     assert found.pop("score") > 0
@@ -384,6 +386,66 @@ def test_what_was_found_by_meaning_is_judged_by_its_nearest_words(notes: Path) -
     assert "denied" not in names(search("qqq", notes, Meaning(), assertion="present"))
     (hit,) = search("qqq", notes, Meaning(), k=1, assertion="negated").hits
     assert [mention.text for mention in hit.mentions] == ["zzz"]
+
+
+class Calibrated(WordBag):
+    """An embedder whose cosines can be told apart: so it is with words in common."""
+
+    def __init__(self) -> None:
+        super().__init__("all-MiniLM-L6-v2/words")
+
+
+def test_what_is_far_comes_last_and_is_told(notes: Path) -> None:
+    found = search("chest pain on exertion", notes, Calibrated())
+    assert (Path(found.hits[0].path).stem, found.hits[0].near) == ("angina", True)
+    assert [hit.near for hit in found.hits] == sorted((hit.near for hit in found.hits), reverse=True)
+    assert [hit.rank for hit in found.hits] == list(range(1, len(found.hits) + 1))
+    far = search("zygomycosis", notes, Calibrated()).hits
+    assert far
+    assert not any(hit.near for hit in far)
+    assert [hit.near for hit in search("pain walking", notes, Calibrated(), mode="lexical").hits] == [True, True]
+    stream = io.StringIO()
+    write_hits("table", "zygomycosis", far, stream)
+    assert stream.getvalue().startswith("Nothing near. Farther away:\n\n1. ")
+    assert stream.getvalue().count("Farther away") == 1
+    mixed = [*search("apixaban", notes, Calibrated(), k=1).hits, *far]
+    stream = io.StringIO()
+    write_hits("table", "apixaban", mixed, stream)
+    assert stream.getvalue().startswith("1. ")
+    assert "\n\nFarther away:\n\n1. " in stream.getvalue()
+    page = io.BytesIO()
+    write_hits("html", "apixaban", mixed, page)
+    shown = BeautifulSoup(page.getvalue(), "html.parser")
+    assert shown.find(class_="count").text == f"1 passage, {len(far)} farther away"
+    assert [tag.name for tag in shown.main.find_all(["article", "h2"], recursive=False)] == [
+        "article", "h2", *["article"] * len(far)
+    ]  # fmt: skip
+    page = io.BytesIO()
+    write_hits("html", "zygomycosis", far, page)
+    assert BeautifulSoup(page.getvalue(), "html.parser").find(class_="none").text == "Nothing near."
+
+
+@pytest.mark.embedded
+def test_what_the_notes_do_not_speak_of_is_said_and_exits_0(notes: Path) -> None:
+    result = run("search", "malaria", str(notes))
+    assert result.exit_code == 0
+    assert result.stderr.splitlines()[-1].startswith(
+        "nothing near: the notes do not seem to speak of 'malaria'"
+    )
+    assert {json.loads(line)["near"] for line in result.stdout.splitlines()} == {False}
+    assert "nothing near" not in run("search", "water pill", str(notes), "-q").stderr
+    here = run("search", "blood thinner", str(notes))
+    assert "nothing near" not in here.stderr
+    assert json.loads(here.stdout.splitlines()[0])["near"]
+
+
+def test_a_mention_at_the_very_beginning_is_marked_once() -> None:
+    stream = io.StringIO()
+    mention = Entity(0, 8, "Apixaban", "Query")
+    write_hits(
+        "table", "apixaban", [Hit(1, 1.0, "a", "a", 0, 13, "Apixaban 5 mg", 1, mentions=[mention])], stream
+    )
+    assert stream.getvalue() == "1. a:1\n   «Apixaban» 5 mg\n"
 
 
 def test_quiet_says_nothing_of_how_the_query_was_read(notes: Path) -> None:

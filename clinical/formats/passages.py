@@ -9,7 +9,7 @@ from typing import IO, TYPE_CHECKING
 from clinical.errors import UsageError
 from clinical.formats.display import one_line, title
 from clinical.formats.json_records import dumps
-from clinical.formats.passages_page import also, page, said
+from clinical.formats.passages_page import FARTHER, NOTHING_NEAR, also, page, said
 from clinical.formats.streams import binary_sink
 from clinical.formats.table import ConsoleOutput, highlight
 from clinical.index.hits import Hit, other_name_of
@@ -48,8 +48,11 @@ def _table(hits: Sequence[Hit], output: ConsoleOutput) -> None:
 
     console = output.console
     styled = console.color_system is not None and not console.no_color
-    for hit in hits:
-        if hit.rank > 1:
+    for place, hit in enumerate(hits):
+        if place:
+            console.print()
+        if not hit.near and (not place or hits[place - 1].near):
+            console.print(f"{FARTHER}:" if place else f"{NOTHING_NEAR} {FARTHER}:", style="dim italic")
             console.print()
         console.print(_heading(hit))
         console.print(Padding(_passage(hit, styled), (0, 0, 0, 3)))

@@ -9,10 +9,24 @@ from clinical.formats.display import one_line, title, visible
 from clinical.formats.templates import fill
 from clinical.index.hits import Hit, other_name_of
 
+FARTHER = "Farther away"
+"""Stands above the passages that were found for want of better ones."""
+
+NOTHING_NEAR = "Nothing near."
+
 
 def page(query: str, hits: Sequence[Hit]) -> bytes:
     """Return the page in UTF-8; words of the query are marked in each passage, struck through where negated."""
-    return fill("passages_page.html", query=one_line(query), hits=[_article(hit) for hit in hits])
+    near = [_article(hit) for hit in hits if hit.near]
+    far = [_article(hit) for hit in hits if not hit.near]
+    return fill(
+        "passages_page.html",
+        query=one_line(query),
+        near=near,
+        far=far,
+        nothing_near=NOTHING_NEAR,
+        farther=FARTHER,
+    )
 
 
 def _article(hit: Hit) -> dict[str, Any]:

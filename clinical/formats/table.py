@@ -128,7 +128,7 @@ def _with_guillemets(text: str, entities: Iterable[Entity]) -> str:
     """Return the text with a pair of guillemets for each entity."""
     spans = [(entity.start, entity.end) for entity in entities]
     opened, closed = Counter(start for start, _ in spans), Counter(end for _, end in spans)
-    edges = [0, *sorted(set(opened) | set(closed)), len(text)]
+    edges = [*sorted({0, *opened, *closed}), len(text)]
     pieces = ["»" * closed[start] + "«" * opened[start] + text[start:end] for start, end in pairwise(edges)]
     return "".join(pieces)
 

@@ -16,7 +16,8 @@ class Hit:
     `mentions` are the words of the query in the passage, each with its assertion; `assertion` is that of the
     fullest one, `None` when no word of the query stands in the passage. A mention by another name has the label
     "Query: " and the words that it stands for. `line` counts from 1. `ranks` says at which place each way of
-    searching had the passage.
+    searching had the passage. One that is not `near` was found for want of better ones: it has few of the words, and
+    its meaning is far from that of the query.
     """
 
     rank: int
@@ -34,6 +35,7 @@ class Hit:
     assertion: Assertion | None = None
     mentions: Sequence[Entity] = field(default_factory=tuple)
     ranks: Mapping[str, int] = field(default_factory=dict)
+    near: bool = True
 
     def as_dict(self) -> dict[str, Any]:
         """Return the hit as the output contract writes it; the score is rounded to six digits."""
@@ -62,6 +64,7 @@ class Hit:
                 for mention in self.mentions
             ],
             "ranks": dict(self.ranks),
+            "near": self.near,
         }
 
 

@@ -23,6 +23,9 @@ K1, B = 1.2, 0.75
 LEAST_WEIGHT = 1e-6
 """Of a word in more than half of the passages: it says nothing, but speaks against nothing."""
 
+FEW = 100
+"""So many passages are compared one by one, more of them along with all."""
+
 SAMPLE = 97
 """One of so many scores is looked at to tell where the best begin."""
 
@@ -97,6 +100,8 @@ class Snapshot:
     def cosines_of(self, vector: NDArray[np.float32], passages: Sequence[int]) -> dict[int, float]:
         """Return how near each of these passages is to the vector, from -1 to 1."""
         wanted = np.asarray(passages, np.int64)
+        if len(wanted) <= FEW and (self._last is None or self._last[0] != vector.tobytes()):
+            return self._few_cosines(vector, wanted)
         scores = self._cosines(vector)
         found: dict[int, float] = {}
         for place, part in enumerate(self.parts):
@@ -104,6 +109,18 @@ class Snapshot:
             rows = np.minimum(np.searchsorted(ids, wanted), max(len(ids) - 1, 0))
             here = ids[rows] == wanted if len(ids) else np.zeros(len(wanted), bool)
             found |= zip(wanted[here].tolist(), scores[self.ends[place] + rows[here]].tolist(), strict=True)
+        return found
+
+    def _few_cosines(self, vector: NDArray[np.float32], wanted: NDArray[np.int64]) -> dict[int, float]:
+        """Return the cosines of a few passages without those of all others."""
+        found: dict[int, float] = {}
+        for part in self.parts:
+            ids = part.segment.passages
+            rows = np.flatnonzero(np.isin(ids, wanted))
+            cosines = vector @ part.segment.columns[:, rows].astype(np.float32) / 127
+            if part.alive is not None:
+                cosines[~part.alive[rows]] = -np.inf
+            found |= zip(ids[rows].tolist(), cosines.tolist(), strict=True)
         return found
 
     def vectors_of(self, passages: Sequence[int]) -> NDArray[np.float32]:
