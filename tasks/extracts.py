@@ -19,6 +19,7 @@ from clinical.documents.annotations import Entity
 from clinical.documents.note import Note
 from clinical.documents.summaries import Draft, Source
 from clinical.facts.mentions import PROBLEMS, STEPS, is_problem
+from clinical.facts.results import find_abnormal
 from clinical.facts.terms import content, with_plain_words
 from clinical.facts.units import Unit
 from clinical.models.salience_heads import SHIPPED, head
@@ -57,10 +58,20 @@ class LightSummarizer:
         if not material.units:
             return ()
         if style == "question":
+            if _is_no_message(material):
+                return ()
             return [_as_draft(material, *best_question(material, self.embedder))]
         if material.is_dialogue and style in ("brief", "sections", "soap"):
             return _dialogue(material, style)
+        if style not in ("sections", "soap") and (abnormal := _abnormal_of_list(material)):
+            return [_draft(material, place, weight) for place, weight in abnormal]
         return list(_STYLES[style](material))
+
+
+def _is_no_message(material: Material) -> bool:
+    """Whether it is a clinician's note, in which nobody asks."""
+    sections = {unit.section for unit in material.units} - {None}
+    return len(sections) > 1 and not any(unit.text.endswith("?") for unit in material.units)
 
 
 # --- dialogues ---
@@ -91,6 +102,30 @@ def _dialogue(material: Material, style: str) -> list[Draft]:
     ]
 
 
+# --- lists of results ---
+
+_ROW = re.compile(r"[A-Za-z][\w ,()/%+-]{0,40}?\s+[<>]?\d+(?:\.\d+)?(?:\s|$)")
+MOST_ROW_WORDS = 9
+LEAST_ROWS = 4
+MOST_RESULTS = 12
+
+
+def _abnormal_of_list(material: Material) -> list[tuple[int, float]]:
+    """The rows of a laboratory report that are out of range, each with its weight; none of other notes.
+
+    What the laboratory calls critical weighs most; the order is that of the report.
+    """
+    texts = [unit.text for unit in material.units]
+    rows = [
+        place for place, text in enumerate(texts) if len(text.split()) <= MOST_ROW_WORDS and _ROW.match(text)
+    ]
+    if len(rows) < LEAST_ROWS or 2 * len(rows) < len(texts):
+        return []
+    found = [(place, find_abnormal(texts[place])) for place in rows]
+    weights = [(place, 1.0 + any(one.is_critical for one in results)) for place, results in found if results]
+    return sorted(sorted(weights, key=lambda pair: -pair[1])[:MOST_RESULTS])
+
+
 # --- the styles of written notes ---
 
 
@@ -98,12 +133,22 @@ def _brief(material: Material) -> Iterator[Draft]:
     """Three sentences of a page, seven of a long one; fewer where a note soon has said what it comes to."""
     scores = salience(material, "note")
     least = min(least_worth(material), float(scores.max()))
-    for place in choose(material, scores, max_units=_most_units(material), least=least):
+    count = len(material.units) ** (OPERATION if _is_operation(material) else GROWTH)
+    most = int(np.clip(round(count), 3, 12))
+    share = None if _is_operation(material) else most - 1
+    for place in choose(material, scores, max_units=most, max_in_section=share, least=least):
         yield _draft(material, place, scores[place])
 
 
-def _most_units(material: Material) -> int:
-    return int(np.clip(round(len(material.units) ** 0.35), 3, 12))
+GROWTH = 0.42
+"""A brief summary of n sentences has n to this power: of 14 three, of 100 seven."""
+
+OPERATION = 0.35
+"""The same for an operation, most of whose sentences are its steps. Chosen on MTSamples dev."""
+
+
+def _is_operation(material: Material) -> bool:
+    return any(unit.section in ("postoperative_diagnosis", "procedure") for unit in material.units)
 
 
 def _sections(material: Material) -> Iterator[Draft]:
@@ -121,7 +166,7 @@ def _sections(material: Material) -> Iterator[Draft]:
 
 
 def _title(section: str | None) -> str:
-    return section.replace("_", " ").capitalize() if section else "At the top"
+    return section.replace("_", " ").capitalize() if section else "Without heading"
 
 
 # --- problems ---
@@ -232,7 +277,9 @@ def _handoff(material: Material) -> Iterator[Draft]:
         if AGE.search(unit.text) and unit.section != "family_history"
     ]
     reason = _in_sections(units, _REASON_SECTIONS)
-    pending = [place for place, unit in enumerate(units) if _PENDING.search(unit.text)]
+    pending = [
+        place for place, unit in enumerate(units) if _PENDING.search(unit.text) or unit.section == "pending"
+    ]
     used: set[int] = set()
 
     def part(heading: str, places: Sequence[int], most: int) -> Iterator[Draft]:
@@ -249,11 +296,16 @@ def _handoff(material: Material) -> Iterator[Draft]:
     yield from part("Allergies", _in_sections(units, ("allergies",)) or allergic, 2)
     yield from part("Medications", _medications(material), 8)
     yield from part("Pending", pending, 3)
-    yield from part("Plan", _in_sections(units, _PLAN_SECTIONS), 4)
+    yield from part("Plan", _in_sections(units, _PLAN_SECTIONS) or _planned(units), 4)
 
 
 def _in_sections(units: Sequence[Unit], sections: Sequence[str]) -> list[int]:
     return [place for place, unit in enumerate(units) if unit.section in sections]
+
+
+def _planned(units: Sequence[Unit]) -> list[int]:
+    """What is to be done in a letter, whose paragraphs have no headings."""
+    return [place for place, unit in enumerate(units) if part_of_section(unit.section, unit.text) == "plan"]
 
 
 def _with_problems(material: Material) -> list[int]:
@@ -267,7 +319,8 @@ def _with_problems(material: Material) -> list[int]:
 def _medications(material: Material) -> list[int]:
     """The list of the last medication section, else the sentences that give a drug with its dose."""
     for section in _MEDICATION_SECTIONS:
-        if listed := _in_sections(material.units, (section,)):
+        listed = _in_sections(material.units, (section,))
+        if listed := [place for place in listed if not _ALLERGY.search(material.units[place].text)]:
             return listed
     return [
         place
@@ -299,7 +352,10 @@ _INCIDENTAL = re.compile(
     re.IGNORECASE,
 )
 _OVERALL = re.compile(r"\bno (?:\w+ )?acute|\bno (?:evidence|active|focal)", re.IGNORECASE)
-_IMPRESSIONS = ("impression", "assessment", "assessment_and_plan", "diagnosis")
+_IMPRESSIONS = (
+    *("impression", "assessment", "assessment_and_plan", "diagnosis"),
+    *("medical_decision_making", "principal_diagnosis", "secondary_diagnoses", "discharge_diagnosis"),
+)
 
 
 def _impression(material: Material) -> Iterator[Draft]:
@@ -356,17 +412,24 @@ _COME_BACK = re.compile(
 )
 
 
+_FOR_STAFF = re.compile(r"\b(?:full code|dnr|dni|code status|poa|hcp|bed alarm)\b", re.IGNORECASE)
+
+
 def _patient(material: Material) -> Iterator[Draft]:
     """Why the patient was seen, medicines, what to do, when to come back; hard words in plain ones, in brackets."""
     scores = salience(material, "note")
     units = material.units
-    advice = _in_sections(units, (*_TO_DO, "activity", "follow_up", "disposition")) or [
-        place for place, unit in enumerate(units) if unit.speaker == "clinician" and not unit.is_question
-    ]
+    advice = (
+        _in_sections(units, (*_TO_DO, "activity", "follow_up", "disposition"))
+        or _planned(units)
+        or [place for place, unit in enumerate(units) if unit.speaker == "clinician" and not unit.is_question]
+    )
+    advice = [place for place in advice if not _FOR_STAFF.search(units[place].text)]
     coming = [place for place in advice if _COME_BACK.search(units[place].text)]
     doing = [place for place in advice if place not in coming]
     why = _in_sections(units, _WHY)
     drugs = _in_sections(units, ("discharge_medications",)) or _in_sections(units, ("medications",))
+    drugs = [place for place in drugs if not _ALLERGY.search(units[place].text)]
     parts = (("Why you were seen", why, 2), ("Your medicines", drugs, 10), ("What to do", doing, 6))
     explained: set[str] = set()
     if not (why or drugs or advice):

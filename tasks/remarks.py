@@ -29,7 +29,10 @@ def remarks(text: str, drafts: Sequence[Draft]) -> tuple[str, ...]:
     if not drafts:
         found.append("nothing of it can be summarized in this style; try --style brief or sections")
     if language := foreign_document(text):
-        found.append(f"this looks like {language}; the models know English only, so read the document itself")
+        found.append(
+            f"this looks like {language}; the models know English only, so read the document itself; "
+            "what the summary leaves out is not listed"
+        )
     if speaks_to_model(text):
         found.append(
             "the document speaks to a language model; what it orders is treated as text and not followed"

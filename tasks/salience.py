@@ -33,6 +33,7 @@ from clinical.facts.results import find_abnormal
 from clinical.facts.terms import content
 from clinical.facts.units import Unit, find_units
 from clinical.models.salience_heads import head
+from clinical.tasks.frame import without_frame
 from clinical.tasks.remarks import speaks_to_model
 
 __all__ = [
@@ -99,6 +100,7 @@ class Material:
         found = find_units(note.text)
         # Orders to a model are no part of a patient's history.
         units = [unit for unit in found if not speaks_to_model(unit.text)] or found
+        units = without_frame(note.text, units)
         inside = entities_of(units, entities)
         is_dialogue = bool(units) and units[0].speaker is not None
         if len(units) > MOST_EMBEDDED:
@@ -163,12 +165,14 @@ def choose(
     *,
     max_words: float = math.inf,
     max_units: int | None = None,
+    max_in_section: int | None = None,
     least: float = -math.inf,
 ) -> list[int]:
     """Return the places of the units to show, in the order of the text.
 
     The best is always taken; then the next best as long as words and units allow, less what is like a chosen one.
-    Units that score below `least` or say what is said already are passed over.
+    Units that score below `least` or say what is said already are passed over, and those of a section that has
+    its share.
     """
     left = [place for place in range(len(material.units)) if scores[place] >= least]
     likeness = np.zeros(len(material.units), np.float32)
@@ -181,12 +185,15 @@ def choose(
             continue
         if likeness[best] > SAME or any(material.stems[best] <= material.stems[other] for other in chosen):
             continue
-        chosen.append(best)
-        n_words += material.units[best].n_words
+        sections = [material.units[place].section for place in chosen]
+        if max_in_section is not None and sections.count(material.units[best].section) >= max_in_section:
+            continue
+        # What the new one says too is said; its place is free for another.
+        said = [place for place in chosen if material.stems[place] < material.stems[best]]
+        chosen = [place for place in chosen if place not in said] + [best]
+        n_words += material.units[best].n_words - sum(material.units[place].n_words for place in said)
         likeness = np.maximum(likeness, material.vectors @ material.vectors[best])
-    # What a longer one of them says too is said.
-    stems = material.stems
-    return sorted(place for place in chosen if not any(stems[place] < stems[other] for other in chosen))
+    return sorted(chosen)
 
 
 def _centre(vectors: Floats) -> Floats:
@@ -265,7 +272,7 @@ SECTION_WEIGHTS = {
     **dict.fromkeys(("discharge_diagnosis", "postoperative_diagnosis", "preoperative_diagnosis"), 1.1),
     **dict.fromkeys(("procedure", "problem_list", "admission_diagnosis", "synoptic_report"), 1.0),
     **dict.fromkeys(("history_of_present_illness", "hospital_course", "subjective", "interval_history"), 0.6),
-    **dict.fromkeys(("emergency_department_course", "medical_decision_making", "operative_findings"), 0.6),
+    **dict.fromkeys(("emergency_department_course", "operative_findings"), 0.6),
     **dict.fromkeys(
         ("plan", "recommendations", "disposition", "follow_up", "findings", "critical_care"), 0.5
     ),
@@ -275,6 +282,7 @@ SECTION_WEIGHTS = {
     **dict.fromkeys(("physical_examination", "vital_signs", "mental_status_examination", "technique"), -0.3),
     **dict.fromkeys(("procedure_description", "fluids", "counts", "estimated_blood_loss"), -0.4),
     "anesthesia": -1.0,
+    "medical_decision_making": 1.0,
     **dict.fromkeys(("drains", "specimens", "implants", "tourniquet_time", "comparison", "study"), -0.5),
     **dict.fromkeys(("informed_consent", "staff", "signature", "history_source"), ADMINISTRATIVE),
 }
@@ -300,11 +308,21 @@ _ADMINISTRATIVE = re.compile(
     r"sex|date|age|admitted|discharged|service|attending|account|room)\b[^.]{0,40}:",
     re.IGNORECASE,
 )
+_SUMS_UP = re.compile(
+    r"(?:in (?:summary|conclusion)|overall|to summari[sz]e|my impression|(?:i|we)(?:'ve| have| will| would)) ",
+    re.IGNORECASE,
+)
+"""How a doctor ends a letter in paragraphs, without headings."""
+
+SUMMING_UP = 1.2
+
 _ROUTINE = re.compile(
     r"informed consent|operative consent|risks and benefits|prepped and draped|\bsupine\b|(?:brought|taken) to the",
     re.IGNORECASE,
 )
-AGE = re.compile(r"\b\d{1,3}[- ]?(?:(?:year|month|week|day)s?[- ]?old|y/?o\b|y\.\s?o)", re.IGNORECASE)
+AGE = re.compile(
+    r"\b\d{1,3}[- ]?(?:(?:year|month|week|day)s?[- ]?old\b|y/?o\b|y\.\s?o|(?-i:[MF]\b))", re.IGNORECASE
+)
 """How old somebody is; who it is about stands beside it."""
 
 
@@ -333,12 +351,13 @@ def _rules_of_words(unit: Unit, inside: Sequence[Entity]) -> float:
     )
     score = 0.15 * min(statuses["present"] + statuses["possible"], 3)
     score += 0.1 * min(sum(e.label in ("Procedure", "Medication") for e in inside), 2)
-    score += 0.3 * (AGE.search(unit.text) is not None)
+    score += 0.3 * (AGE.search(unit.text) is not None and unit.n_words > 3)
+    score += SUMMING_UP * (_SUMS_UP.match(unit.text) is not None)
     abnormal = find_abnormal(unit.text) if any(map(str.isdigit, unit.text)) else []
     score += 0.15 * min(len(abnormal), 2) + 1.0 * any(result.is_critical for result in abnormal)
     if statuses["negated"] and not statuses["present"]:
         score -= 0.3
-    if unit.n_words < 3 and not inside:
+    if unit.n_words < 3 and not any(entity.label in ("Disease", "Procedure") for entity in inside):
         score -= 0.5
     if unit.n_words > 45:
         score -= 0.4

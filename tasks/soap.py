@@ -39,10 +39,25 @@ _PLANNING = re.compile(
 )
 
 
+_EXAMINED = re.compile(
+    r"\bon exam|\bblood pressure (?:was|is)\b|\bpulse\b|heart sounds|\blungs?\b|\babdomen\b|\bec?kg\b|\becg\b"
+    r"|\bechocardiogram|\bx-?ray|\bspo2\b|\d\s*(?:mmol|mg/d|g/d|mmhg|10\^)|\b(?:bp|hr|hgb|wbc)\b\W*\d",
+    re.IGNORECASE,
+)
+_SUMS_UP = re.compile(r"(?:in (?:summary|conclusion)|overall|my impression)\b", re.IGNORECASE)
+_WE_DO = re.compile(r"(?:I|We|If) (?:have|will|would|am|are|the)\b")
+
+
 def part_of_section(section: str | None, text: str) -> Part:
-    """Return where a sentence of this section belongs; what no section claims was told by the patient."""
+    """Return where a sentence of this section belongs; what no section claims is placed by its words."""
     if section in _MIXED:
         return part_of_words(text)
+    if section not in _SECTIONS and _EXAMINED.search(text):
+        return "objective"
+    if section is None and _SUMS_UP.match(text):
+        return "assessment"
+    if section is None and _WE_DO.match(text) and _PLANNING.search(text):
+        return "plan"
     return _SECTIONS.get(section or "", "subjective")
 
 

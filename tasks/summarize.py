@@ -20,6 +20,7 @@ from clinical.documents.note import Note
 from clinical.documents.summaries import TIMELINE, Draft, Omission, Source, Summary, SummarySentence
 from clinical.errors import UsageError
 from clinical.facts.document_date import Date, date_of, shown_date
+from clinical.facts.language import foreign_document
 from clinical.facts.mentions import whole_mentions
 from clinical.facts.terms import content
 from clinical.facts.units import find_units
@@ -245,7 +246,10 @@ def _summary(
         summarizer.system,
         summarizer.model,
         tuple(kept),
-        tuple(find_omissions(note, entities, [_said(sentence) for sentence in kept])),
+        # What the recognizer finds in another language are no facts.
+        ()
+        if foreign_document(note.text)
+        else tuple(find_omissions(note, entities, [_said(sentence) for sentence in kept])),
         (*note.warnings, *remarks(note.text, drafts)),
         len(checked) - len(kept),
     )

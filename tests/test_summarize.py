@@ -83,7 +83,7 @@ def test_sections_leave_out_what_is_about_the_document() -> None:
     found = headings("sections")
     assert "Hospital course" in found
     assert "Signature" not in found
-    assert ("At the top", "DISCHARGE SUMMARY") not in said(NOTE, "sections")
+    assert ("Without heading", "DISCHARGE SUMMARY") not in said(NOTE, "sections")
 
 
 def test_patients_get_plain_words_that_are_marked() -> None:
@@ -122,7 +122,9 @@ def test_a_brief_summary_does_not_repeat_itself() -> None:
 def test_every_sentence_is_a_quote_at_its_place(style: str) -> None:
     for note in (NOTE, Note("d", DIALOGUE)):
         for summary in summarize([note], LIGHT, style, recognizer=WordRecognizer()):
-            assert summary.sentences
+            assert summary.sentences or (style == "question" and note is NOTE), (
+                "a discharge summary asks nothing"
+            )
             for sentence in summary.sentences:
                 assert sentence.support == "supported"
                 for source in sentence.sources:

@@ -13,18 +13,19 @@ from unicodedata import name
 __all__ = ["foreign", "foreign_document"]
 
 # Words that make up much of any text of a language and are rare in the others, medical English among them ("in
-# situ", "de novo", "per os" and "a" are left out on purpose).
+# situ", "per os" and "a" are left out on purpose); "de" is in all that have it, so that it speaks for none of them.
 _SMALL_WORDS = {
     "English": "the of and to is was are were with for on that this have has had what which who does did how when why "
     "where not no my her his after before from or by at be can any if it patient",
     "German": "der die das und ist nicht mit für ein eine einen dem den auf bei hat wird wurde sich zu von nach welche "
     "wie warum wann keine kein oder seit wegen ich haben sind war",
     "French": "le la les des et est une du dans pour pas avec sur qui que au aux par sont été chez quel quelle "
-    "pourquoi depuis ou il elle je mon ma",
+    "pourquoi depuis ou il elle je mon ma de en",
     "Spanish": "el los las y es una del con para por que se su al como más pero qué cuál tiene desde está fue cuando "
-    "dónde sin mi tengo",
-    "Italian": "il gli è una di che con per del della nel alla non si sono ha come più quale perché dove quando da mio",
-    "Portuguese": "o os as é uma do da com para por que não em no na dos das ao foi mais qual quando onde meu tem",
+    "dónde sin mi tengo de la en",
+    "Italian": "il la gli è una di che con per del della nel alla non si sono ha come più quale perché dove quando "
+    "da mio",
+    "Portuguese": "de o os as é uma do da com para por que não em no na dos das ao foi mais qual quando onde meu tem",
     "Dutch": "de het een en van is niet met voor op aan bij dat die zijn heeft wordt naar wat welke waarom wanneer ik",
 }
 _OF = {language: frozenset(words.split()) for language, words in _SMALL_WORDS.items()}

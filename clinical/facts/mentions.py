@@ -8,6 +8,7 @@ ordinary for a finding. For problem lists and omissions the pieces are put toget
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -32,6 +33,7 @@ positive negative unchanged resolved improved improvement better recovery distre
 symptom disease problem problems condition illness injury abnormality abnormalities disorder interval change changes
 focal acute chronic mild moderate severe active awake cooperative pleasant obese thin gravid good poor sensation
 fetal movement ob ortho nkda ambulatory
+md rn pt hr bp rr bpm spo2 temp vitals bed room plan ate eating diet restriction fluid clinic unit score
 responsive reactive strength reflexes gait mood affect birth pregnancy delivery systolic diastolic"""
 _ORDINARY = content(_ORDINARY_WORDS)
 """Words that alone name no problem, whatever the recognizer calls them."""
@@ -39,7 +41,7 @@ _ORDINARY = content(_ORDINARY_WORDS)
 _NO_DRUG_WORDS = """diet salt fluid fluids water saline oxygen alcohol tobacco food meal meals caffeine coffee contrast
 solution dressing bandage betadine drink medication medications medicine medicines drug drugs pill pills tablet tablets
 treatment therapy dose supplement supplements vaccine vaccination blood sodium low protein sugar cholesterol glucose
-salt nkda nka ortho ob cocaine marijuana heroin"""
+salt nkda nka ortho ob cocaine marijuana heroin diuresed diuresis mg mcg ml po iv daily plan bid tid qhs prn"""
 _NO_DRUG = content(_NO_DRUG_WORDS)
 
 
@@ -59,9 +61,18 @@ def whole_mentions(text: str, entities: Sequence[Entity], units: Sequence[Unit])
     return assert_answers(joined, units)
 
 
+_OUT_OF_RANGE = re.compile(
+    r"\b(?:low|high|elevated|raised|increased|decreased|reduced|rising|falling|abnormal|positive)\b",
+    re.IGNORECASE,
+)
+
+
 def is_problem(entity: Entity) -> bool:
-    """Return whether the entity names a problem, and not just what is ordinary."""
-    return entity.label in PROBLEMS and not content(entity.text) <= _ORDINARY
+    """Return whether the entity names a problem, and not just what is ordinary or a test: "recheck Hgb 0800"."""
+    if entity.label not in PROBLEMS or content(entity.text) <= _ORDINARY:
+        return False
+    names_test = any(is_test_name(word) for word in entity.text.split())
+    return not names_test or _OUT_OF_RANGE.search(entity.text) is not None
 
 
 def is_drug(entity: Entity) -> bool:

@@ -1,0 +1,79 @@
+"""What stands around a note and is no part of it: letterhead, "Dear Dr", the patient's numbers, "Yours sincerely".
+
+    units = without_frame(note.text, find_units(note.text))
+
+Letters bring another thing: after "Medications: …" on a line of its own the text goes on in paragraphs, which no
+heading claims. Those are told from a list by how they begin, and belong to no section.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from clinical.facts.units import Unit
+
+__all__ = ["without_frame"]
+
+_SALUTATION = re.compile(r"(?:dear\b|to whom it may concern|re\s*:|regarding:)", re.IGNORECASE)
+_CLOSING = re.compile(
+    r"(?:(?:yours|very truly|best|with (?:kind|best)|kind(?:est)?|warm)\b[^.]{0,20}|sincerely|regards|respectfully"
+    r"|with thanks)\W*",
+    re.IGNORECASE,
+)
+_NUMBERS = re.compile(
+    r"\b(?:mrn|dob|date of birth|hosp(?:ital)? (?:no|number)|nhs (?:no|number)|acc(?:ount|ession)? ?(?:no|#)"
+    r"|tel(?:ephone)?|fax|phone)\b\W*[\w(]*\d|^(?:name|patient name|attending|admitted|discharged)\s*:"
+    r"|\bcollected\s*:|^(?:pt|patient|room)\W+(?:bed|room)?\W*\d",
+    re.IGNORECASE,
+)
+
+MOST_AFTER_CLOSING = 8
+"""Units that can be a signature; more of them are an enclosure."""
+
+_LISTS = frozenset(
+    (
+        *("medications", "discharge_medications", "allergies", "diagnosis", "problem_list"),
+        *("cardiac_studies", "imaging", "laboratory_data", "diagnostic_studies"),
+    )
+)
+_PROSE = re.compile(
+    r"(?:thank you|i\b|we\b|he\b|she\b|they\b|mr\b|mrs\b|ms\b|miss\b|this \w+ |his\b|her\b|it was|the patient"
+    r"|on exam|in summary|overall|as you know|many thanks|further to)",
+    re.IGNORECASE,
+)
+LEAST_PROSE_WORDS = 6
+
+
+def without_frame(text: str, units: Sequence[Unit]) -> list[Unit]:
+    """Return the units of a note that are about the patient, paragraphs after a list without the list's section.
+
+    All of them, where nothing would be left; those of a dialogue as they are.
+    """
+    if units and units[0].speaker is not None:
+        return list(units)
+    closings = (place for place, unit in enumerate(units) if _CLOSING.fullmatch(unit.text))
+    end = next((place for place in closings if len(units) - place <= MOST_AFTER_CLOSING), len(units))
+    salutations = (place for place, unit in enumerate(units[:end]) if _SALUTATION.match(unit.text))
+    begin = next(salutations, 0)
+    about = [
+        unit
+        for place, unit in enumerate(units[:end])
+        if not (_SALUTATION.match(unit.text) or _NUMBERS.search(unit.text))
+        and (place >= begin or unit.section is not None)
+    ]
+    return list(_placed(text, about)) or list(units)
+
+
+def _placed(text: str, units: Sequence[Unit]) -> Iterator[Unit]:
+    """Yield the units; from a paragraph on that follows a list, without section up to the next one."""
+    left: str | None = None
+    for before, unit in zip((None, *units), units, strict=False):
+        if unit.section != left:
+            left = None
+        if before is not None and unit.section in _LISTS and before.section == unit.section:
+            is_paragraph = text[before.end : unit.start].count("\n") > 1
+            if is_paragraph and unit.n_words >= LEAST_PROSE_WORDS and _PROSE.match(unit.text):
+                left = unit.section
+        yield replace(unit, section=None) if left is not None else unit
