@@ -59,6 +59,14 @@ _GREETING = re.compile(
     r"(?i:(?:mr|mrs|ms|miss|dr|prof|doctor)\b\.?)?(?:\s*[A-Z][\w'-]+){0,2}\W*"
 )
 
+_NAME = r"[A-Z][\w.'-]*"
+_SIGNATURE = re.compile(
+    # "Electronically signed by J. Doe, MD", "J. Okafor, MD, General Surgery", "Dr. M. Aas"
+    r"(?i:(?:electronically )?(?:signed|dictated|reviewed)\b.*\bby\b.*)"
+    rf"|(?:Dr\.?\s+)?(?:{_NAME}\s+){{0,3}}{_NAME},?\s+(?:MD|M\.D\.|DO|MBBS|RN|NP|PA|PA-C|PhD|FRCP)(?:,(?:\s*{_NAME})+)*"
+    rf"|Dr\.?(?:\s+{_NAME}){{1,3}}"
+)
+
 
 @dataclass(frozen=True)
 class Scored:
@@ -226,7 +234,7 @@ def says_something(text: str) -> bool:
     (False, False, True)
     """
     bare = text.strip()
-    if bare.endswith("?") or _GREETING.fullmatch(bare):
+    if bare.endswith("?") or _GREETING.fullmatch(bare) or _SIGNATURE.fullmatch(bare):
         return False
     marked = re.search(r"[.!?:;,]$|\d|:\s", bare) or not bare[:1].isalnum()
     return bool(marked) or len(bare.split()) > MAX_BARE_WORDS

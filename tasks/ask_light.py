@@ -38,10 +38,12 @@ __all__ = ["LightAnswerer"]
 THRESHOLD = 0.6
 """Below this likelihood that there is an answer, none is given."""
 
-BY_SENTENCE, BY_NAMES, LACKING, BIAS = 0.44, 3.6, -2.2, -0.15
-"""The log odds that there is an answer: by those of the best sentence, by the share of the question's words (by weight,
-these or other names) that it mentions, and when it has no number or time though one is asked for. Logistic regression
-on the development charts (benchmarks/ask.md)."""
+BY_SENTENCE, BY_NAMES, BIAS = 0.44, 3.6, -0.15
+"""The log odds that there is an answer: by those of the best sentence, and by the share of the question's words (by
+weight, these or other names) that it mentions. Logistic regression on the development charts (benchmarks/ask.md)."""
+
+LACKING = 5.0
+"""How much it speaks against a sentence, in log odds, that it has no number or time though one is asked for."""
 
 STRANGER = 5.0
 """How much it speaks against an answer, in log odds, that the best sentence is of an article on something else."""
@@ -66,13 +68,11 @@ AFTER_A_QUOTATION = 0.14
 
 @dataclass(frozen=True)
 class _Weighed(Scored):
-    """A sentence as it is read. `log_odds` are those before it counts what is mentioned around it; `names` is what it
-    mentions of the subject, `lacks` that it has no number or time though one is asked for."""
+    """A sentence with its log odds before it counts what is mentioned around it, and what it names of the subject."""
 
     score: float
     log_odds: float = 0.0
     names: frozenset[str] = frozenset()
-    lacks: bool = False
     stranger: bool = False
 
 
@@ -154,9 +154,9 @@ def _weigh(
         for place, told in enumerate(stretch.told):
             if can_answer(stretch, told):
                 log_odds = math.log(max(_odds(max(alone[place], joint[place])), 1e-9))
+                log_odds -= LACKING * lacks_what_is_asked(question, reading.lines[place][1])
                 score = 1 / (1 + math.exp(against - log_odds))
-                lacks = lacks_what_is_asked(question, reading.lines[place][1])
-                yield _Weighed(stretch, told, score, log_odds, names[place], lacks, stranger)
+                yield _Weighed(stretch, told, score, log_odds, names[place], stranger)
 
 
 def _in_context(stretch: Stretch) -> Reading:
@@ -171,8 +171,7 @@ def _in_context(stretch: Stretch) -> Reading:
 
 def _is_answer(subject: Subject, best: _Weighed) -> float:
     """Return how likely it is that there is an answer, from 0 to 1."""
-    by_names = BY_NAMES * subject.share(best.names)
-    log_odds = BY_SENTENCE * best.log_odds + by_names + LACKING * best.lacks + BIAS
+    log_odds = BY_SENTENCE * best.log_odds + BY_NAMES * subject.share(best.names) + BIAS
     return 1 / (1 + math.exp(STRANGER * best.stranger - log_odds))
 
 

@@ -4,10 +4,11 @@
     clinical ask "Is closure superior to medical therapy?" abstracts/ --yes-no --study
 
 Of notes, the sentences that answer decide by what they say of the words asked for: "denies", "no evidence of" is no,
-"possible" is maybe (`clinical.facts.assertion`). What they say of a relative, or without those words, counts only where
-nothing else answers, as maybe; to "is he …?" the past is no more than a maybe beside what is said of now. Of a study,
-its wording decides: significance, differences, p values, hedges, and how the question is put, weighed as learned from
-the training questions of PubMedQA (`clinical finetune study-decision`).
+"possible" is maybe (`clinical.facts.assertion`). What they say of a relative, of an allergy, or without those words,
+counts only where nothing else answers, as maybe; to "is he …?" the past is no more than a maybe beside what is said of
+now, and to "does she take …?" what has ended is no. Of a study, its wording decides: significance, differences, p
+values, hedges, and how the question is put, weighed as learned from the training questions of PubMedQA
+(`clinical finetune study-decision`).
 
     Jin, Dhingra, Liu, Cohen, Lu. PubMedQA: a dataset for biomedical research question answering. EMNLP 2019.
 """
@@ -23,14 +24,15 @@ from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING, Protocol
 
-from clinical.documents.answers import Answer, Decision
+from clinical.documents.answers import Answer, Citation, Decision
 from clinical.facts.assertion import assess
 from clinical.models.embedders import TextEmbedder
 from clinical.tasks.evidence import Stretch, sections_of, stretch_of
+from clinical.tasks.leaning import before
 from clinical.tasks.search import assertion_of, mentions_of
 
 if TYPE_CHECKING:
-    from clinical.documents.annotations import AssertionStatus
+    from clinical.documents.annotations import AssertionStatus, Entity
     from clinical.tasks.ask import Answerer
 
 __all__ = ["DECISIONS", "ByAssertion", "ByStudy", "Decider", "YesNoAnswerer", "study_features"]
@@ -50,6 +52,19 @@ MEANING: Mapping[AssertionStatus, Decision] = {
 ALLERGIES = "allergies"
 
 _OF_NOW = re.compile(r"\s*(?:is|are|am|do|does)\b", re.IGNORECASE)
+_OF_USE = re.compile(
+    r"\s*(?:is|are|am|do|does)\b.*\b(?:tak(?:e|es|ing)|us(?:e|es|ing)|on|get(?:s|ting)?|receiv(?:e|es|ing)|smok(?:e|es|ing)"
+    r"|drink(?:s|ing)?)\b",
+    re.IGNORECASE,
+)
+_ENDED = re.compile(
+    r"\b(?:(?:took|taken|had|smoked|drank|was|were)\b.*\buntil|used to|previously|former(?:ly)?|ex|stopped|discontinued"
+    r"|quit|gave up|given up|withdrawn|on hold|no longer|not any more|off|(?:changed|switched) to|replaced by)\b"
+    r"|\bd/?c'?d\b",
+    re.IGNORECASE,
+)
+_REACTS = re.compile(r"\b(?:allerg|intoleran|anaphyla|adverse reaction)", re.IGNORECASE)
+_CLAUSE = re.compile(r";|\b(?:and|but)\b", re.IGNORECASE)
 _PERSON = re.compile(r"\b(?:Mr|Mrs|Ms|Miss|Dr|Prof)\b\.?\s+[A-Z][\w'-]+")
 
 
@@ -113,10 +128,29 @@ class ByAssertion:
             mentions = mentions_of(asked, stretch.note.text, citation.start, citation.end)
             assessed = assess(stretch.note.text, mentions, sections_of(stretch.note.text), spans)
             said = assertion_of(assessed)
+            status = said.status if said else None
             # "Penicillin (rash)" among the allergies does not say that she was given it.
-            open_to_both = citation.section == ALLERGIES and "allerg" not in question.lower()
-            found.append((None if said is None or open_to_both else said.status, citation.score or 1.0))
+            of_allergy = citation.section == ALLERGIES or bool(_REACTS.search(citation.text))
+            if of_allergy and "allerg" not in question.lower():
+                status = None
+            elif status == "present" and _OF_USE.match(question) and _has_ended(stretch, citation, mentions):
+                status = "negated"
+            found.append((status, citation.score or 1.0))
         return _shares(found, of_now=bool(_OF_NOW.match(question)))
+
+
+def _has_ended(stretch: Stretch, citation: Citation, mentions: Sequence[Entity]) -> bool:
+    """Return whether what is mentioned has ended: "took it until May", or "It was stopped." in the next sentence."""
+    ends = [found.start() for found in _CLAUSE.finditer(citation.text)]
+    places = [mention.start - citation.start for mention in mentions]
+    first = max((end for end in ends if end < min(places)), default=0)
+    last = min((end for end in ends if end > max(places)), default=len(citation.text))
+    if _ENDED.search(citation.text[first:last]):
+        return True
+    following = next((place for place, told in enumerate(stretch.told) if told.start >= citation.end), None)
+    if following is None or before(stretch.note, stretch.told, following) is None:
+        return False
+    return bool(_ENDED.search(stretch.told[following].text))
 
 
 def _shares(found: Sequence[tuple[AssertionStatus | None, float]], *, of_now: bool) -> Mapping[str, float]:

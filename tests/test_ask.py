@@ -133,6 +133,16 @@ def test_an_answer_in_full(notes: Path) -> None:
         assert text[citation.start : citation.end] == citation.text
 
 
+def test_an_amount_that_is_asked_for_is_no_sentence_without_one() -> None:
+    text = "Nystatin helped against the thrush. Nystatin 5 mL four times a day."
+    answerer = LightAnswerer(Told(helped=0.6, mL=0.3))
+    assert [one.text for one in answerer.answer("What was the dose of nystatin?", of(text)).sentences] == [
+        "Nystatin 5 mL four times a day."
+    ]
+    assert answerer.answer("What was the dose of nystatin?", of(text.split(". ")[0])).abstained
+    assert answerer.answer("What did nystatin do?", of(text)).citations[0].start == 0
+
+
 def test_what_stands_twice_is_said_once_with_both_places() -> None:
     stretches = [
         stretch_of(Note("a", "Aspirin was stopped after a bleed.")),
@@ -249,6 +259,8 @@ def test_the_order_is_that_of_the_note_and_the_number_is_bounded() -> None:
     ("text", "says"),
     [("Kind regards", False), ("Medication at discharge", False), ("No rash.", True), ("- Warfarin", True),
      ("NKDA.", True), ("Hb 8.1", True), ("Drains: none", True), ("she went home this very morning", True),
+     ("J. Okafor, MD, General Surgery", False), ("Electronically signed by K. Lin, MD on 3/4/2024", False),
+     ("K. Patel MD: warfarin stopped", True), ("Dr. Wendt halved the evening dose.", True),
      ("Doctor: Good morning, Mr. Jones.", False), ("Dear Dr. Lin,", False), ("Hello knee pain, my old friend", True)],
 )  # fmt: skip
 def test_what_can_be_an_answer(text: str, says: bool) -> None:
@@ -413,6 +425,16 @@ def test_a_note_that_gives_orders_stays_a_part_of_the_document() -> None:
         ("Is there a stroke?", "History of stroke.", "yes"),
         ("Does he have chest pain?", "History of chest pain. He denies chest pain.", "maybe"),
         ("Did he have chest pain?", "History of chest pain. He denies chest pain.", "yes"),
+        ("Does she take aspirin?", "Aspirin 75 mg daily.", "yes"),
+        ("Does she take aspirin?", "Aspirin was stopped after a bleed.", "no"),
+        ("Does she take aspirin?", "Stopped: aspirin, ibuprofen", "no"),
+        ("Does she take aspirin?", "She used to take aspirin.", "no"),
+        ("Does she take aspirin?", "Aspirin was given for years. It was stopped in May.", "no"),
+        ("Does she take aspirin?", "Takes aspirin 75 mg; ibuprofen was stopped.", "yes"),
+        ("Does she take aspirin?", "Aspirin 75 mg until the check in May.", "yes"),
+        ("Does she take aspirin?", "Aspirin allergy since childhood.", "maybe"),
+        ("Is she allergic to aspirin?", "Aspirin allergy since childhood.", "yes"),
+        ("Did she take aspirin?", "She used to take aspirin.", "yes"),
     ],
 )
 def test_notes_decide_by_what_they_say_of_it(question: str, text: str, decision: str) -> None:

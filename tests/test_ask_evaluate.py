@@ -18,7 +18,15 @@ from clinical.corpora.qa import read_folder, read_questions, touched
 from clinical.documents.answers import Reading
 from clinical.errors import UsageError
 from clinical.scoring.answer_floors import First, Words
-from clinical.scoring.answers import Outcome, SystemOnQuestions, auroc, citations, score_decisions
+from clinical.scoring.answers import (
+    AnswerEvaluation,
+    Outcome,
+    SystemOnQuestions,
+    auroc,
+    citations,
+    differences,
+    score_decisions,
+)
 
 SENTENCES = ["Eczema itches.", "Wash with lukewarm water.", "It is not contagious.", "Use a thick cream."]
 CONTEXT = " ".join(SENTENCES)
@@ -133,15 +141,17 @@ def test_a_wrong_question_is_named_with_its_line(line: str, fault: str, tmp_path
     assert fault in str(raised.value)
 
 
-def test_the_charts_quote_their_notes() -> None:
-    questions = read_folder(CHARTS)
-    assert len(questions) == 108
+@pytest.mark.parametrize(("folder", "count", "unanswered"), [("charts", 108, 24), ("charts2", 192, 42)])
+def test_the_charts_quote_their_notes(folder: str, count: int, unanswered: int) -> None:
+    charts = CHARTS.parent / folder
+    questions = read_folder(charts)
+    assert len({item.id for item in questions}) == len(questions) == count
     assert {item.split for item in questions} == {"dev", "test"}
-    assert sum(not item.answers for item in questions) == 24
-    folders = {split: {item.folder for item in read_folder(CHARTS, split)} for split in ("dev", "test")}
+    assert sum(not item.answers for item in questions) == unanswered
+    folders = {split: {item.folder for item in read_folder(charts, split)} for split in ("dev", "test")}
     assert not folders["dev"] & folders["test"], "no patient is in both halves"
     with pytest.raises(UsageError, match="no question of split 'train'; there are: dev, test"):
-        read_folder(CHARTS, "train")
+        read_folder(charts, "train")
 
 
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=8), st.integers(0, 40), st.integers(1, 20))
@@ -217,6 +227,20 @@ def test_measures_of_cases_done_by_hand() -> None:
     }  # fmt: skip
 
 
+def test_systems_are_compared_question_by_question() -> None:
+    one = SystemOnQuestions("one", [Outcome(2, 2, 2), Outcome(1, 1, 2), Outcome(0, 0, 0, abstained=True)])
+    other = SystemOnQuestions("other", [Outcome(1, 1, 2), Outcome(1, 1, 2), Outcome(0, 1, 0)])
+    found = differences(one, other)
+    assert {name: round(gain.value, 4) for name, gain in found.items()} == {
+        "F1": round(6 / 7 - 4 / 6, 4), "EM": 0.5, "abstention": 0.3333,
+    }  # fmt: skip
+    assert found["F1"].low == 0.0, "drawn twice, the second question makes no difference"
+    same = differences(one, one)
+    assert {(gain.low, gain.value, gain.high) for gain in same.values()} == {(0.0, 0.0, 0.0)}
+    (comparison,) = AnswerEvaluation("gold", 3, 2, [one, other]).as_dict()["differences"]
+    assert (comparison["system"], comparison["from"], comparison["F1"]["value"]) == ("one", "other", 0.1905)
+
+
 def test_citations_as_alce_counts_them() -> None:
     def judge(sentence: str, passages: object) -> bool:
         return set(sentence.split()) <= set(" ".join(passages).split())  # type: ignore[call-overload]
@@ -270,6 +294,7 @@ def test_the_command_on_mashqa(tmp_path: Path) -> None:
     assert (evaluation["questions"], evaluation["answerable"]) == (2, 2)
     first = evaluation["systems"][1]
     assert (first["P"]["value"], first["R"]["value"], first["EM"]["value"]) == (0.25, 0.3333, 0.0)
+    assert {system["citation P"]["value"] for system in evaluation["systems"]} == {1.0}, "they quote"
 
 
 @pytest.mark.embedded

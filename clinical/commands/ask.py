@@ -50,6 +50,12 @@ def _systems() -> Sequence[str]:
 @click.option("--yes-no", "yes_no", is_flag=True, help="Answer with yes, no or maybe, and the evidence.")
 @click.option("--study", is_flag=True, help="With --yes-no: the documents are abstracts of studies.")
 @search_options
+@click.option(
+    "--embedder",
+    metavar="NAME|FOLDER",
+    help="A sentence-transformers model to search by meaning with; light still reads what is found by its own."
+    "  [default: all-MiniLM-L6-v2]",
+)
 @click.option("--format", "format_", metavar="F", type=Name("format", _formats),
               help="table, jsonl, json or html.  [default: table or, in a pipe, jsonl]")  # fmt: skip
 @click.option("-q", "--quiet", is_flag=True, help="Say only what went wrong.")
@@ -73,6 +79,7 @@ def ask(
     within: str | None,
     since: str | None,
     until: str | None,
+    embedder: str | None,
     format_: str | None,
     quiet: bool,
 ) -> None:
@@ -96,6 +103,7 @@ def ask(
     from clinical.index.filters import Filter
     from clinical.models import cache
     from clinical.models.embedder import Embedder
+    from clinical.models.embedders import load_embedder
     from clinical.tasks.ask import ask as answer_question
     from clinical.tasks.ask import load_answerer
 
@@ -106,16 +114,15 @@ def ask(
     if study and not yes_no:
         raise UsageError("--study goes with --yes-no")
     decision: Literal["notes", "study"] | None = ("study" if study else "notes") if yes_no else None
-    embedder = Embedder()
     answerer = load_answerer(
-        embedder, system, model, adapter=adapter, prompt=prompt, quote=quote, most=most, yes_no=decision
+        Embedder(), system, model, adapter=adapter, prompt=prompt, quote=quote, most=most, yes_no=decision
     )
     filter = Filter(path=within, since=since, until=until)
     with update_progress(quiet) as done:
         asked = answer_question(
             question,
             paths,
-            embedder,
+            load_embedder(embedder),
             answerer,
             mode=mode,
             section=section,

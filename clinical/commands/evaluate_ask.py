@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from clinical.corpora.qa import QuestionOnFolder, QuestionOnText
     from clinical.documents.answers import Answer
     from clinical.models.embedder import Embedder
-    from clinical.scoring.answers import AnswerEvaluation, Judge, Outcome, SystemOnQuestions
+    from clinical.scoring.answers import AnswerEvaluation, Outcome, SystemOnQuestions
     from clinical.tasks.ask import Answerer, Scorer
     from clinical.tasks.evidence import Stretch
 
@@ -267,11 +267,10 @@ def _outcome(case: _Case, answer: Answer, embedder: Embedder | None) -> Outcome:
     outcome = Outcome(
         len(cited & case.answers), len(cited), len(case.answers), answer.abstained, answer.score
     )
-    written = [sentence for sentence in answer.sentences if answer.system == "mistral"]
-    if written:
+    if answer.sentences:
         texts = {number: citation.text for number, citation in enumerate(answer.citations, 1)}
-        pairs = [(sentence.text, [texts[number] for number in sentence.citations]) for sentence in written]
-        recall, precision = citations(pairs, _judge())
+        pairs = [(one.text, [texts[number] for number in one.citations]) for one in answer.sentences]
+        recall, precision = citations(pairs, _bears_out)
         outcome = replace(outcome, citation_recall=recall, citation_precision=precision)
     if embedder is not None and case.answers and answer.sentences:
         notes = {stretch.note.id: stretch.note.text for stretch in case.evidence}
@@ -282,10 +281,13 @@ def _outcome(case: _Case, answer: Answer, embedder: Embedder | None) -> Outcome:
     return outcome
 
 
-def _judge() -> Judge:
+def _bears_out(sentence: str, passages: Sequence[str]) -> bool:
+    """Return whether the passages bear a sentence out; what is quoted from one of them needs no judge."""
+    if any(sentence == " ".join(passage.split()) for passage in passages):
+        return True
     from clinical.tasks.ask_mistral import bears_out
 
-    return bears_out
+    return bears_out(sentence, passages)
 
 
 def _decisions(source: str, systems: str, limit: int | None, format: str) -> str:

@@ -54,6 +54,11 @@ class Outcome:
         return self.gold > 0
 
     @property
+    def right(self) -> bool:
+        """Whether it is right to answer, or not to."""
+        return self.abstained != self.answerable
+
+    @property
     def exact(self) -> bool:
         """Whether the sentences are exactly the gold ones."""
         return self.hits == self.guessed == self.gold
@@ -70,9 +75,9 @@ class SystemOnQuestions:
     def measures(self) -> dict[str, Interval | None]:
         """Return each measure with its interval; `None` where the gold standard has nothing to measure it by."""
         answerable = [outcome for outcome in self.outcomes if outcome.answerable]
-        counts = [(outcome.hits, outcome.guessed, outcome.gold) for outcome in answerable]
+        counts = [_counts(outcome) for outcome in answerable]
         some_without = len(answerable) < len(self.outcomes)
-        right = [float(outcome.abstained != outcome.answerable) for outcome in self.outcomes]
+        right = [float(outcome.right) for outcome in self.outcomes]
         recall = [value for outcome in self.outcomes for value in outcome.citation_recall]
         precision = [value for outcome in self.outcomes for value in outcome.citation_precision]
         cosines = [outcome.cosine for outcome in answerable if outcome.cosine is not None]
@@ -107,6 +112,10 @@ class AnswerEvaluation:
     systems: Sequence[SystemOnQuestions]
     remarks: Sequence[str] = field(default_factory=tuple)
 
+    def differences(self) -> list[tuple[SystemOnQuestions, Mapping[str, Interval]]]:
+        """Return each other system with how much better than it the first one is."""
+        return [(other, differences(self.systems[0], other)) for other in self.systems[1:]]
+
     def as_dict(self) -> dict[str, Any]:
         """Return it as `--format json` writes it."""
         return {
@@ -122,7 +131,44 @@ class AnswerEvaluation:
                 }
                 for system in self.systems
             ],
+            "differences": [
+                {
+                    "system": self.systems[0].name,
+                    "from": other.name,
+                    **{name: _rounded(found) for name, found in values.items()},
+                }
+                for other, values in self.differences()
+            ],
         }
+
+
+def differences(one: SystemOnQuestions, other: SystemOnQuestions) -> dict[str, Interval]:
+    """Return by how much one system is better than another in F1, exact match and abstention, on the same draws."""
+    import numpy as np
+
+    found = {}
+    pairs = list(zip(one.outcomes, other.outcomes, strict=True))
+    answerable = [(a, b) for a, b in pairs if a.answerable]
+    if answerable:
+        table = np.array([[_counts(a), _counts(b)] for a, b in answerable], np.float64)
+        drawn = np.random.default_rng(0).integers(0, len(table), (DRAWS, len(table)))
+        below, above = np.percentile(_f1_gain(table[drawn].sum(axis=1)), [2.5, 97.5])
+        found["F1"] = Interval(float(_f1_gain(table.sum(axis=0))), float(below), float(above))
+        found["EM"] = mean_interval([float(a.exact) - float(b.exact) for a, b in answerable])
+    if answerable and len(answerable) < len(pairs):
+        found["abstention"] = mean_interval([float(a.right) - float(b.right) for a, b in pairs])
+    return found
+
+
+def _counts(outcome: Outcome) -> tuple[int, int, int]:
+    return outcome.hits, outcome.guessed, outcome.gold
+
+
+def _f1_gain(sums: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the difference of F1 for sums of hits, guessed and gold sentences, shape (…, 2 systems, 3)."""
+    f1 = 2 * sums[..., 0] / (sums[..., 1] + sums[..., 2])
+    gain: NDArray[np.float64] = f1[..., 0] - f1[..., 1]
+    return gain
 
 
 def auroc(positive: Sequence[float], negative: Sequence[float]) -> float:
@@ -253,8 +299,18 @@ def _table(evaluation: AnswerEvaluation) -> str:
         *evaluation.remarks,
         "",
         *columns(iter(rows)),
+        "",
+        *(
+            f"{evaluation.systems[0].name} - {other.name}: "
+            + ", ".join(map(_signed, values, values.values()))
+            for other, values in evaluation.differences()
+        ),
     ]
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines).rstrip("\n") + "\n"
+
+
+def _signed(name: str, gain: Interval) -> str:
+    return f"{name} {100 * gain.value:+.1f} ({100 * gain.low:+.1f} to {100 * gain.high:+.1f})"
 
 
 def _heads(name: str) -> tuple[str, ...]:
