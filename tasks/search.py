@@ -57,9 +57,13 @@ LABEL = "Query"
 NEAR = 0.4
 """The least cosine of words that are shown as if they had been asked for."""
 
-NEARNESS, WORDS_IN_NEARNESS, ALL_WORDS = 0.52, 0.3, 0.75
-"""A hit is near with so much cosine, to which so much of the share of the query's words is added, or with nearly all of
-the words. Calibrated for MiniLM on queries for what is in the notes and for what is not (`benchmarks/search.md`)."""
+NEARNESS, ALL_WORDS = 0.52, 0.75
+"""A hit is near with so much cosine, to which what it has of the words adds, or with so much of the words. Calibrated
+for MiniLM on queries for what is in the notes and for what is not (`benchmarks/search.md`)."""
+
+WORDS_ADD, FEW, FEW_ADD = 0.3, 3, 0.1
+"""How much all words would add to the cosine, and how much in a query of few: half of "kidney transplant" is another
+question, half of a message is not."""
 
 CALIBRATED = "all-MiniLM-L6-v2/"
 """Cosines of other embedders have other scales: what they find is not told apart."""
@@ -189,8 +193,9 @@ class _Search:
             return True
         above = "\n".join(filter(None, (found.title, found.passage.heading)))
         share = self.query.share_in([*mentions, *mentions_of(self.query, above, 0, len(above))])
+        adds = FEW_ADD if len(self.query.words) <= FEW else WORDS_ADD
         cosine = self.store.cosines_of(self.vector, [found.id])[found.id]
-        return share >= ALL_WORDS or cosine + WORDS_IN_NEARNESS * share >= NEARNESS
+        return share >= ALL_WORDS or cosine + adds * share >= NEARNESS
 
     def remarks(self) -> Iterator[str]:
         """Yield what the user should know of the search."""

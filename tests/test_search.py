@@ -403,7 +403,10 @@ def test_what_is_far_comes_last_and_is_told(notes: Path) -> None:
     far = search("zygomycosis", notes, Calibrated()).hits
     assert far
     assert not any(hit.near for hit in far)
-    assert [hit.near for hit in search("pain walking", notes, Calibrated(), mode="lexical").hits] == [True, True]
+    assert [hit.near for hit in search("pain walking", notes, Calibrated(), mode="lexical").hits] == [
+        True,
+        True,
+    ]
     stream = io.StringIO()
     write_hits("table", "zygomycosis", far, stream)
     assert stream.getvalue().startswith("Nothing near. Farther away:\n\n1. ")
@@ -429,9 +432,7 @@ def test_what_is_far_comes_last_and_is_told(notes: Path) -> None:
 def test_what_the_notes_do_not_speak_of_is_said_and_exits_0(notes: Path) -> None:
     result = run("search", "malaria", str(notes))
     assert result.exit_code == 0
-    assert result.stderr.splitlines()[-1].startswith(
-        "nothing near: the notes do not seem to speak of 'malaria'"
-    )
+    assert result.stderr.splitlines()[-1].startswith("nothing near 'malaria' in these notes")
     assert {json.loads(line)["near"] for line in result.stdout.splitlines()} == {False}
     assert "nothing near" not in run("search", "water pill", str(notes), "-q").stderr
     here = run("search", "blood thinner", str(notes))
