@@ -24,21 +24,23 @@ from clinical.tasks.search import find
 
 HERE = Path(__file__).parent
 
-THERE = """blood thinner; water pill; high blood pressure; sugar disease; trouble breathing; nosebleed;
-kidney infection; heart murmur; hearing test; first seizure; broken bone; neuropathy after chemotherapy; penicillin allergy;
-why was apixaban stopped; who takes metformin; knee pain; swollen legs; antidepressant; vacuum delivery; blood loss;
-lung nodule; ferrous fumarate; Graves disease; chest tightness on a treadmill; angioedema; pressure sore; ear tubes;
-colonoscopy; smoking; family history of breast cancer; creatinine; drug for the thyroid; panic attacks; fever at night;
-iron deficiency; walking distance; pathology of the specimen; gestational diabetes; sleep"""
+THERE = """blood thinner; water pill; high blood pressure; sugar disease; trouble breathing; nosebleed; kidney
+infection; heart murmur; hearing test; first seizure; broken bone; neuropathy after chemotherapy; penicillin
+allergy; why was apixaban stopped; who takes metformin; knee pain; swollen legs; antidepressant; vacuum
+delivery; blood loss; lung nodule; ferrous fumarate; Graves disease; chest tightness on a treadmill; angioedema;
+pressure sore; ear tubes; colonoscopy; smoking; family history of breast cancer; creatinine; drug for the
+thyroid; panic attacks; fever at night; iron deficiency; walking distance; pathology of the specimen;
+gestational diabetes; sleep"""
 
-NOT_THERE = """dengue fever; polio; muscular dystrophy; dog bite; corneal ulcer; vitiligo; hay fever; liver transplant;
-shoulder replacement; hookworm; ALS; alcohol withdrawal; thalassemia; testicular torsion; ventilator weaning;
-food allergy to peanuts; genital warts; myasthenia gravis; cleft lip; clubfoot; retinal detachment; scabies;
-bladder cancer; frostbite; binge eating; thyroid cancer; mumps; mercury poisoning; varicose veins; color blindness"""
+NOT_THERE = """dengue fever; polio; muscular dystrophy; dog bite; corneal ulcer; vitiligo; hay fever; liver
+transplant; shoulder replacement; hookworm; ALS; alcohol withdrawal; thalassemia; testicular torsion; ventilator
+weaning; food allergy to peanuts; genital warts; myasthenia gravis; cleft lip; clubfoot; retinal detachment;
+scabies; bladder cancer; frostbite; binge eating; thyroid cancer; mumps; mercury poisoning; varicose veins;
+color blindness"""
 
-NONSENSE = """yellow submarine; interest rate of the bank; who won the match; chocolate cake recipe; dark matter;
-qwertz; flight to Madrid; install a printer; the king of Sweden; rain in August; used car prices; violin lessons; zxcv bnm;
-football; tomato plants"""
+NONSENSE = """yellow submarine; interest rate of the bank; who won the match; chocolate cake recipe; dark
+matter; qwertz; flight to Madrid; install a printer; the king of Sweden; rain in August; used car prices; violin
+lessons; zxcv bnm; football; tomato plants"""
 
 
 def told(queries: str, folder: str, embedder: Embedder) -> dict[str, int]:

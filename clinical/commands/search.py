@@ -139,6 +139,7 @@ def search(
         way = "fewer filters" if narrowed else "--mode dense"
         click.echo(f"no passages found; try other words, or {way}", err=True)
     elif not quiet and not any(hit.near for hit in found.hits):
+        asked = query if len(query) <= 60 else f"{query[:60]}…"
         click.echo(f"nothing near {asked!r} in these notes; what follows is farther away", err=True)
     write_hits(format_ or ("table" if sys.stdout.isatty() else "jsonl"), query, found.hits, sys.stdout)
     ctx.exit(1 if found.changes.faults else 0)
