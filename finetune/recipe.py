@@ -244,10 +244,11 @@ class _Reader:
 
     def fault(self, key: Key, what: str) -> Any:
         """Note a fault at this key; what comes back marks a value that there is none for."""
-        known = next(
-            (self.lines[key[:end]] for end in range(len(key), -1, -1) if key[:end] in self.lines), ""
-        )
-        self.faults.append(f"{known or self.source}: {what}")
+        # A key that only a change of the call wrote stands in no line of the file.
+        within = (line for known, line in self.lines.items() if known[: len(key)] == key)
+        around = (self.lines[key[:end]] for end in range(len(key), -1, -1) if key[:end] in self.lines)
+        place = self.lines.get(key) or next(within, None) or next(around, self.source)
+        self.faults.append(f"{place}: {what}")
         return _NO_VALUE
 
     def table(self, text: str) -> dict[str, Any]:
@@ -327,7 +328,7 @@ class _Reader:
         for name, value in table.items():
             if name not in known:
                 near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-                hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}"
+                hint = f"did you mean {_dotted((*key, near[0]))}?" if near else f"known: {', '.join(known)}"
                 self.fault((*key, name), f"no key {_dotted((*key, name))!r}; {hint}")
                 continue
             found = self._value(hints[name], value, (*key, name))

@@ -79,7 +79,7 @@ def test_all_faults_are_named_at_once_with_line_and_nearest_name() -> None:
         "mine.yaml has 7 faults:\n"
         "  mine.yaml:11: method stands there twice\n"
         "  mine.yaml:2: no key 'trian'; did you mean train?\n"
-        "  mine.yaml:5: no key 'data.0.corpsu'; did you mean corpus?\n"
+        "  mine.yaml:5: no key 'data.0.corpsu'; did you mean data.0.corpus?\n"
         "  mine.yaml:7: no key 'lora.rank'; known: r, alpha, dropout, targets\n"
         "  mine.yaml:10: train.learning_rate wants a number, not 'fast'\n"
         "  mine.yaml:9: train.batch must be at least 1, not 0\n"
@@ -103,7 +103,8 @@ def test_changes_are_values_of_yaml_and_their_faults_name_them() -> None:
         2.0,
         True,
     )
-    assert faults(SMALL, "lora.rr=3") == "--set lora.rr=3: no key 'lora.rr'; did you mean r?"
+    assert faults(SMALL, "lora.rr=3") == "--set lora.rr=3: no key 'lora.rr'; did you mean lora.r?"
+    assert faults(SMALL, "trian.batch=2") == "--set trian.batch=2: no key 'trian'; did you mean train?"
     assert faults(SMALL, "lora.r") == "--set 'lora.r': write it as key=value, as in lora.r=32"
     assert faults(SMALL, "data.4.weight=2") == "--set 'data.4.weight=2': the recipe has no data.4.weight"
 

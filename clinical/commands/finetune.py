@@ -178,6 +178,18 @@ def _with_files(recipe: Recipe, files: tuple[str, ...]) -> tuple[Source, ...]:
     return tuple(replace(first, corpus=corpus, file=file, limit=None) for file in files)
 
 
+def _are_there(recipe: Recipe) -> None:
+    """Raise `UsageError` for a file or a corpus that is not here, before any library is loaded."""
+    from clinical.corpora.folder import corpora_folder
+    from clinical.finetune.examples import SYNTHETIC
+
+    for source in (*recipe.data, *recipe.dev):
+        if source.file and not Path(source.file).expanduser().exists():
+            raise UsageError(f"{source.file}: no such file; name yours with --data FILE")
+        if not source.file and source.corpus != SYNTHETIC:
+            corpora_folder()
+
+
 def _look(recipe: Recipe, shown: int | None, *, err: bool) -> tuple[Prepared, Report, str]:
     """Look at data and needs and say what there is to say; return what was found, and why not to begin, if so."""
     from clinical.finetune.dry_run import config_of, tokenizer_of
@@ -189,6 +201,7 @@ def _look(recipe: Recipe, shown: int | None, *, err: bool) -> tuple[Prepared, Re
     from clinical.finetune.rows import chat_format
     from clinical.models.mistral import find_model, hush_libraries, load_tokenizer
 
+    _are_there(recipe)
     hush_libraries()
     shape = Shape.of(config_of(recipe.base))
     try:
