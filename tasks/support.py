@@ -16,7 +16,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import zip_longest
 from typing import TYPE_CHECKING
 
@@ -27,7 +27,7 @@ from clinical.documents.summaries import GAP, Draft, Source, SummarySentence, Su
 from clinical.facts.assertion import assess
 from clinical.facts.quantities import MONTHS, Day, Quantity, find_dates, find_quantities, same_unit
 from clinical.facts.terms import content, stem, without_plain_words
-from clinical.facts.units import find_units
+from clinical.facts.units import Unit, find_units, polarity_of_answer
 from clinical.prompts.labels import Label, by_name
 
 if TYPE_CHECKING:
@@ -48,6 +48,8 @@ NAMED = ("Disease", "Symptom", "Medication", "Procedure", "Test")
 
 ABSENT = frozenset({"negated"})
 UNSURE = frozenset({"possible", "hypothetical", "family"})
+HELD = frozenset({"present", "historical", "family"})
+"""What is not denied: it is there, was there, or a relative has it."""
 
 OPPOSITES = (
     (("left", "lt", "leftsided"), ("right", "rt", "rightsided")),
@@ -201,6 +203,7 @@ class Support:
         yield from self._opposite_doubts(text, cited)
         yield from self._name_doubts(entities)
         yield from self._negation_doubts(text, sources, entities)
+        yield from self._denial_doubts(text, sources, entities)
         yield from self._word_doubts(text)
 
     def _number_doubts(self, text: str, cited: str) -> Iterator[_Doubt]:
@@ -292,12 +295,39 @@ class Support:
                 continue
             if claimed not in ABSENT and said <= ABSENT:
                 yield _Doubt("unsupported", f"the note denies {entity.text}")
-            elif claimed in ABSENT and not said & ABSENT and "present" in said:
+            elif claimed in ABSENT and said <= HELD and self._speaks_of(near, text[entity.end :]):
                 yield _Doubt("unsupported", f"the note does not deny {entity.text}")
             elif (
                 claimed == "present" and said <= UNSURE and not (said == {"family"} and _FAMILY.search(text))
             ):
                 yield _Doubt("weak", f"the note has {entity.text} as {_listed(said)}")
+
+    def _speaks_of(self, near: Sequence[Entity], after: str) -> bool:
+        """Whether one of these mentions may be meant: of "swelling of the face" one beside the face."""
+        place = _OF_WHAT.match(after)
+        return any(
+            place is None or content(place.group()) & content(unit.text)
+            for entity in near
+            for unit in self.units
+            if unit.start <= entity.start < unit.end
+        )
+
+    def _denial_doubts(
+        self, text: str, sources: Sequence[Source], entities: Sequence[Entity]
+    ) -> Iterator[_Doubt]:
+        """Words that a sentence denies, whatever they are, and that its sources say without a denial."""
+        cited = [
+            unit for unit in self.units if any(s.start < unit.end and unit.start < s.end for s in sources)
+        ]
+        for denied, stems in _denied(text, entities):
+            said = {
+                status
+                for unit in cited
+                if _share_more(text, unit, stems)
+                for status in _statuses_in(unit, stems)
+            }
+            if said and said <= HELD:
+                yield _Doubt("unsupported", f"the note does not deny {denied}")
 
     def _mentioned(self, text: str, entities: Sequence[Entity]) -> list[Entity]:
         """The entities of a sentence, and those of the note whose words it repeats: what one misses the other has."""
@@ -347,6 +377,70 @@ def _is_quote(draft: Draft) -> bool:
 def _worst(levels: Iterator[SupportLevel]) -> SupportLevel:
     found = set(levels)
     return "unsupported" if "unsupported" in found else "weak" if "weak" in found else "supported"
+
+
+def _as_words(text: str) -> list[Entity]:
+    """The words of a text that say something, each as if it were a finding, with what the text says of it."""
+    words = [
+        Entity(found.start(), found.end(), found.group(), "Symptom")
+        for found in _WORD.finditer(text)
+        if content(found.group())
+    ]
+    return assess(text, words, ())
+
+
+def _share_more(text: str, unit: Unit, stems: frozenset[str]) -> bool:
+    """Whether a sentence and one of the note share more than these stems; so "no swelling of the neck" says nothing
+    of the swollen knee. A sentence that has nothing but them shares enough."""
+    others = content(text) - stems
+    return not others or bool(others & content(unit.text))
+
+
+_OF_WHAT = re.compile(
+    r"\s+(?:of|in|over|on|at|to|with)\s+(?:(?:the|his|her|either|both|any)\s+)?\w+(?:\s+\w+)?", re.I
+)
+
+_DENIES = re.compile(
+    r"no|without|denie[sd]|negative for|(?:no|without) (?:any|evidence of|signs? of)", re.IGNORECASE
+)
+
+
+def _denied(text: str, entities: Sequence[Entity]) -> Iterator[tuple[str, frozenset[str]]]:
+    """Yield what stands right behind a denial, a whole finding or the words up to the next small one, as stems."""
+    words = _as_words(text)
+    cues: set[int] = set()
+    for place, word in enumerate(words):
+        cue = word.assertion.cue if word.assertion and word.assertion.status == "negated" else None
+        if cue is None or cue.end > word.start or cue.start in cues or not _DENIES.fullmatch(cue.text):
+            continue
+        cues.add(cue.start)
+        end = next((entity.end for entity in entities if entity.start <= word.start < entity.end), word.end)
+        for other in words[place + 1 :]:
+            if other.start >= end and text[end : other.start].strip(" "):
+                break
+            end = max(end, other.end)
+        yield text[word.start : end], content(text[word.start : end])
+
+
+@lru_cache(maxsize=4096)
+def _word_statuses(unit: Unit) -> dict[str, set[str]]:
+    """What a sentence of the note says of each of its words, by stem; in a question, what its answer says."""
+    answer = polarity_of_answer(unit) or (
+        "hypothetical" if unit.is_question or len(unit.spans) == 2 else None
+    )
+    statuses: dict[str, set[str]] = {}
+    for word in _as_words(unit.text):
+        status = answer or (word.assertion.status if word.assertion else "present")
+        for found in content(word.text):
+            statuses.setdefault(found, set()).add(status)
+    return statuses
+
+
+def _statuses_in(unit: Unit, stems: frozenset[str]) -> set[str]:
+    """What a sentence says of these stems; nothing where it lacks one of them."""
+    statuses = _word_statuses(unit)
+    found = [statuses.get(one, set()) for one in stems]
+    return set().union(*found) if found and all(found) else set()
 
 
 def _without_list_mark(text: str) -> str:

@@ -40,6 +40,8 @@ def check(text: str, *sources: Source) -> SummarySentence:
         "Seen March 4, 2024.",
         "Creatinine was 1.60.",
         "Lisinopril was started.",
+        "She has no swelling of the face.",
+        "Mother had asthma.",
     ],
 )
 def test_what_the_note_says_in_other_words_is_supported(text: str) -> None:
@@ -57,6 +59,8 @@ def test_what_the_note_says_in_other_words_is_supported(text: str) -> None:
         ("Pain of the right ankle after a fall.", "unsupported", "the note says left ankle"),
         ("She has fever and swelling.", "unsupported", "the note denies fever"),
         ("She denies swelling of the left ankle.", "unsupported", "the note does not deny swelling"),
+        ("Mother had no asthma.", "unsupported", "the note does not deny asthma"),
+        ("Seen without furosemide 40 mg by mouth.", "unsupported", "the note does not deny furosemide"),
         ("Digoxin was started for the left ankle.", "unsupported", "Digoxin is not in the note"),
         ("Seen on 5 March 2024 with pain.", "unsupported", "the date 5 March 2024 is not in the note"),
         ("Blood pressure increased.", "unsupported", "the note says decreased"),
