@@ -23,7 +23,7 @@ from clinical.facts.results import find_abnormal
 from clinical.facts.terms import content, with_plain_words
 from clinical.facts.units import Unit
 from clinical.models.salience_heads import SHIPPED, head
-from clinical.tasks.omissions import without_ruled_out
+from clinical.tasks.omissions import DECIDING, without_ruled_out
 from clinical.tasks.questions import best_question
 from clinical.tasks.salience import (
     ADMINISTRATIVE,
@@ -173,20 +173,6 @@ def _title(section: str | None) -> str:
 
 MOST_PROBLEMS = 12
 
-_ASSESSING = frozenset(
-    (
-        *(
-            "assessment",
-            "impression",
-            "assessment_and_plan",
-            "diagnosis",
-            "principal_diagnosis",
-            "discharge_diagnosis",
-        ),
-        *("hospital_course", "problem_list", "postoperative_diagnosis", "secondary_diagnoses"),
-        "medical_decision_making",
-    )
-)
 _NO_PROBLEMS_IN = frozenset(
     ("family_history", "review_of_systems", "discharge_instructions", "allergies", "follow_up")
 )
@@ -212,7 +198,7 @@ def _problems(material: Material) -> Iterator[Draft]:
 
 
 def _assesses(unit: Unit) -> float:
-    return 1.0 if unit.section in _ASSESSING else 0.0
+    return 1.0 if unit.section in DECIDING else 0.0
 
 
 def _problem_list(material: Material) -> list[_Problem]:
@@ -291,7 +277,7 @@ def _handoff(material: Material) -> Iterator[Draft]:
             yield _draft(material, place, float(scores[place]), heading)
 
     yield from part("Patient", who or reason or range(min(len(units), 1)), 1)
-    yield from part("Active problems", _in_sections(units, tuple(_ASSESSING)) or _with_problems(material), 4)
+    yield from part("Active problems", _in_sections(units, tuple(DECIDING)) or _with_problems(material), 4)
     allergic = [place for place, unit in enumerate(units) if _ALLERGY.search(unit.text)]
     yield from part("Allergies", _in_sections(units, ("allergies",)) or allergic, 2)
     yield from part("Medications", _medications(material), 8)

@@ -23,26 +23,22 @@ from clinical.facts.results import find_abnormal
 from clinical.facts.terms import content, words
 from clinical.facts.units import find_units
 
-__all__ = ["MOST_SHOWN", "facts", "find_omissions", "without_ruled_out"]
+__all__ = ["DECIDING", "MOST_SHOWN", "facts", "find_omissions", "without_ruled_out"]
 
 MOST_SHOWN = 12
 """How many a page or a terminal shows before it counts the rest."""
 
 REPORTED = frozenset({"present", "possible"})
 
-_DECISIVE = frozenset(
+DECIDING = frozenset(
     (
-        *(
-            "assessment",
-            "impression",
-            "assessment_and_plan",
-            "diagnosis",
-            "principal_diagnosis",
-            "discharge_diagnosis",
-        ),
-        *("hospital_course", "problem_list", "postoperative_diagnosis", "admission_diagnosis"),
+        *("assessment", "impression", "assessment_and_plan", "diagnosis", "principal_diagnosis"),
+        *("secondary_diagnoses", "admission_diagnosis", "discharge_diagnosis", "postoperative_diagnosis"),
+        *("hospital_course", "problem_list", "medical_decision_making"),
     )
 )
+"""Sections in which somebody decides what the patient has."""
+
 _LESSER = frozenset(
     ("review_of_systems", "family_history", "social_history", "informed_consent", "technique")
 )
@@ -169,5 +165,5 @@ def _fact(
 ) -> _Fact:
     rank = {"Allergy": 4.0, "Disease": 2.0, "Medication": 1.8, "Result": 1.5, "Symptom": 1.0}[label]
     rank -= 0.5 * (assertion is not None and assertion.status == "historical")
-    rank += 1.0 * (section in _DECISIVE) - 1.0 * (section in _LESSER)
+    rank += 1.0 * (section in DECIDING) - 1.0 * (section in _LESSER)
     return _Fact(Omission(start, end, note.text[start:end], label, assertion, section), names, rank)

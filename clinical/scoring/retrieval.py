@@ -133,12 +133,19 @@ def _differences(rankings: Sequence[Ranking]) -> list[str]:
     lines = []
     for other in others:
         gap = mean_difference(first.values[MAIN], other.values[MAIN])
-        inside = gap.interval
-        lines.append(
-            f"{first.name} minus {other.name}: {MAIN} {inside.value:+.3f} "
-            f"[{inside.low:+.3f}, {inside.high:+.3f}], p = {gap.p:.3f}"
-        )
+        lines.append(difference_line(f"{first.name} minus {other.name}: {MAIN}", gap))
     return lines
+
+
+def difference_line(what: str, gap: Difference, digits: int = 3) -> str:
+    """Return a difference with its interval and p as a line to read.
+
+    >>> difference_line("light minus lead: R1", Difference(Interval(1.25, -0.5, 3.0), 0.04), digits=1)
+    'light minus lead: R1 +1.2 [-0.5, +3.0], p = 0.040'
+    """
+    inside = gap.interval
+    value, low, high = (f"{bound:+.{digits}f}" for bound in (inside.value, inside.low, inside.high))
+    return f"{what} {value} [{low}, {high}], p = {gap.p:.3f}"
 
 
 def _rounded(interval: Interval) -> dict[str, float]:

@@ -15,7 +15,7 @@ from typing import Any
 
 from clinical.scoring.bootstrap import DRAWS
 from clinical.scoring.rendering import columns
-from clinical.scoring.retrieval import mean_difference, mean_interval
+from clinical.scoring.retrieval import difference_line, mean_difference, mean_interval
 
 ROUGE = {"R1": "rouge1", "R2": "rouge2", "RL": "rougeL", "RLsum": "rougeLsum"}
 """By our name the one of rouge-score."""
@@ -159,9 +159,5 @@ def _differences(systems: Sequence[SummaryScores]) -> list[str]:
         gap = mean_difference(
             [value or 0.0 for value in first.values[MAIN]], [value or 0.0 for value in other.values[MAIN]]
         )
-        inside = gap.interval
-        lines.append(
-            f"{first.name} minus {other.name}: {MAIN} {inside.value:+.1f} "
-            f"[{inside.low:+.1f}, {inside.high:+.1f}], p = {gap.p:.3f}"
-        )
+        lines.append(difference_line(f"{first.name} minus {other.name}: {MAIN}", gap, digits=1))
     return lines
