@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
+import random
 import signal
 import stat
 import subprocess
@@ -106,6 +108,35 @@ def kept(request: pytest.FixtureRequest, notes: Path, monkeypatch: pytest.Monkey
 
 def run(*arguments: str) -> Result:
     return CliRunner().invoke(cli, ["index", *arguments])
+
+
+def test_lance_ranks_weighted_words_as_sqlite_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its idf is ln(1 + x) where SQLite has ln x: for words that are not in every tenth passage that is nearly one."""
+    chance = random.Random(7)
+    rare, often = [f"drug{n}" for n in range(60)], [f"word{n}" for n in range(12)]
+    (tmp_path / "notes").mkdir()
+    notes = [
+        {"id": f"{n}", "text": " ".join([*chance.choices(rare, k=3), *chance.choices(often, k=5 + n % 20)])}
+        for n in range(500)
+    ]
+    (tmp_path / "notes" / "notes.jsonl").write_text("".join(json.dumps(note) + "\n" for note in notes))
+    queries = [{word: chance.uniform(0.1, 1) for word in chance.sample(rare, 4)} for _ in range(10)]
+    alike = [dict.fromkeys(query, 1.0) for query in queries]
+    ranked: dict[Kind, list[dict[str, float]]] = {"sqlite": [], "lance": []}
+    for kind, rankings in ranked.items():
+        monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / kind))
+        with open_index([str(tmp_path / "notes")], "words", kind) as index:
+            update(index, [str(tmp_path / "notes")], WordBag())
+            own = index.own_ids()
+            for query in queries + alike:
+                rankings.append({own[id]: score for id, score in index.lexical(query, 500)})
+    for sqlite, lance in zip(*ranked.values(), strict=True):
+        assert lance == pytest.approx(sqlite, rel=0.05)
+        order = sorted(sqlite, key=lambda id: -lance[id])
+        assert max(sqlite[later] / sqlite[one] for one, later in itertools.pairwise(order)) < 1.02
+    for rankings in ranked.values():
+        for weighted, plain in zip(rankings[:10], rankings[10:], strict=True):
+            assert list(weighted)[:10] != list(plain)[:10], "or the weights would not be tested"
 
 
 class TestEveryStore:
