@@ -99,7 +99,7 @@ def abstracts(folder: Path) -> Rows:
     """Return abstracts of NCBI-disease with the corpus's own four labels."""
     assert NCBI is not None
     files = {}
-    for split, count in (("train", 48), ("dev", 12)):
+    for split, count in (("train", 32), ("dev", 8)):
         chosen = records(NCBI[split])[:count]
         kinds = {entity["subtype"] for record in chosen for entity in record["entities"]}
         typed = [
@@ -107,8 +107,8 @@ def abstracts(folder: Path) -> Rows:
             for record in chosen
         ]
         files[split] = write_rows(folder / f"{split}.jsonl", typed, {kind: kind for kind in kinds})
-    settings = ("train.batch=4", "train.epochs=2", "evaluate.every=40", "save.every=10")
-    return Rows(**files, labels={}, settings=settings, killed_at=12)
+    settings = ("train.batch=4", "train.epochs=2", "evaluate.every=40", "save.every=20")
+    return Rows(**files, labels={}, settings=settings, killed_at=22)
 
 
 def records(path: Path) -> list[dict[str, Any]]:
@@ -176,7 +176,7 @@ def one_thread(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         pytest.param(our_notes, 8, id="notes"),
         pytest.param(
             abstracts,
-            8,
+            4,
             id="ncbi_disease",
             marks=pytest.mark.skipif(
                 NCBI is None,

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 # Of a larger file only the size and both ends are hashed: weights of 14 GB would take a minute.
 HASHED_BYTES = 1 << 20
@@ -31,3 +33,20 @@ def _size_and_ends(path: Path) -> tuple[int, str]:
         file.seek(max(size - HASHED_BYTES, 0))
         digest.update(file.read(HASHED_BYTES))
     return size, digest.hexdigest()
+
+
+def identity(
+    task: str, system: str, model: str, adapter: str | None, folder: Path | None
+) -> Mapping[str, Any]:
+    """Return what a worker stands on, as the manifest keeps it: another weight or adapter is another result.
+
+    `folder` holds the weights of a system that is no language model.
+    """
+    if system != "mistral":
+        return {"system": system, "model": model, "weights": content_hash(folder)}
+    from clinical.models.loading import registered_adapter, weights_folder
+
+    found = {"system": system, "model": model, "weights": content_hash(weights_folder(model))}
+    # What the user has chosen since is in no option of the call.
+    chosen = registered_adapter(model, task, adapter)
+    return {**found, "registered_adapter": content_hash(chosen)} if chosen else found

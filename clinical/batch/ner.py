@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from clinical.batch.content import content_hash, value_hash
+from clinical.batch.content import content_hash, identity, value_hash
 from clinical.batch.job import Product
 from clinical.documents.annotations import Extraction
 from clinical.documents.note import Note
@@ -72,20 +72,8 @@ class NerProcessor:
     def __init__(self, job: NerJob, recognizer: Recognizer) -> None:
         self._job = job
         self._recognizer = recognizer
-        self.identity: Mapping[str, Any] = {
-            "system": recognizer.system,
-            "model": recognizer.model,
-            "weights": content_hash(_weights_folder(recognizer)),
-        }
-        if recognizer.system == "mistral":
-            # What the user has chosen since is in no option of the call.
-            from clinical.models.loading import registered_adapter
-
-            chosen = registered_adapter(recognizer.model, "ner", job.adapter)
-            self.identity = {
-                **self.identity,
-                **({"registered_adapter": content_hash(chosen)} if chosen else {}),
-            }
+        folder: Path | None = getattr(recognizer, "folder", None)
+        self.identity = identity("ner", recognizer.system, recognizer.model, job.adapter, folder)
 
     def extract(self, notes: Sequence[Note]) -> list[Extraction]:
         """Return the entities of each note."""
@@ -109,13 +97,3 @@ class NerProcessor:
             )
             for note, extraction in zip(notes, self.extract(notes), strict=True)
         ]
-
-
-def _weights_folder(recognizer: Recognizer) -> Path | None:
-    """Return the folder of weights that a recognizer stands on, where it has one."""
-    if recognizer.system == "mistral":
-        from clinical.models.loading import weights_folder
-
-        return weights_folder(recognizer.model)
-    folder: Path | None = getattr(recognizer, "folder", None)
-    return folder

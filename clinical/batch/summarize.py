@@ -10,10 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from clinical.batch.content import content_hash
+from clinical.batch.content import content_hash, identity
 from clinical.batch.job import Product
 from clinical.documents.note import Note
 from clinical.documents.summaries import Summary
@@ -62,22 +61,11 @@ class SummarizeProcessor:
     """A loaded `SummarizeJob`."""
 
     def __init__(self, job: SummarizeJob, summarizer: Summarizer) -> None:
+        from clinical.models.salience_heads import folder
+
         self._job = job
         self._summarizer = summarizer
-        self.identity: Mapping[str, Any] = {
-            "system": summarizer.system,
-            "model": summarizer.model,
-            "weights": content_hash(_weights_folder(summarizer)),
-        }
-        if summarizer.system == "mistral":
-            # What the user has chosen since is in no option of the call.
-            from clinical.models.loading import registered_adapter
-
-            chosen = registered_adapter(summarizer.model, "summarize", job.adapter)
-            self.identity = {
-                **self.identity,
-                **({"registered_adapter": content_hash(chosen)} if chosen else {}),
-            }
+        self.identity = identity("summarize", summarizer.system, summarizer.model, job.adapter, folder())
 
     def summarize(self, notes: Sequence[Note]) -> list[Summary]:
         """Return the summary of each note."""
@@ -113,14 +101,3 @@ class SummarizeProcessor:
             )
             for note, summary in zip(notes, self.summarize(notes), strict=True)
         ]
-
-
-def _weights_folder(summarizer: Summarizer) -> Path | None:
-    """Return the folder of weights that a summarizer stands on; `None` for one behind a URL."""
-    if summarizer.system == "mistral":
-        from clinical.models.loading import weights_folder
-
-        return weights_folder(summarizer.model)
-    from clinical.models.salience_heads import folder
-
-    return folder()
