@@ -35,8 +35,14 @@ IN_TITLE, IN_LINE = 0.5, 0.9
 Chosen on MedQuAD's development articles (benchmarks/ask.md)."""
 
 _KIND_OF_NOTE = re.compile(
-    r"\b(?:notes?|summary|letters?|reports?|records?|visits?|consult\w*|lists?|history|messages?|encounters?|admissions?"
-    r"|discharge|clinics?|follow-?up|referral|intake|progress|transfer|chart|form|\d{4}-\d\d-\d\d)\b|_",
+    r"\b(?:notes?|summary|letters?|reports?|records?|visits?|consult\w*|lists?|messages?|admission|discharge|clinics?"
+    r"|progress)\b",
+    re.IGNORECASE,
+)
+_OF_A_PATIENT = re.compile(
+    # Not "his or her doctor", as articles have it.
+    r"(?<!he or )(?<!his or )\b(?:he|she|pt|y/?o|\w+[- ](?:year|month|week)-old|mrs|mr|ms|denie[sd]|c/o)\b"
+    r"(?! or (?:she|her)\b)|\b\d+ ?(?:mg|mcg)\b(?!/)",
     re.IGNORECASE,
 )
 _DATE_WORDS = re.compile(
@@ -149,17 +155,24 @@ def _of_one_root(one: str, other: str) -> bool:
 def is_stranger(subject: Subject, stretch: Stretch) -> bool:
     """Return whether a stretch is of an article on something else than the question.
 
-    What is asked of a disease is told of every other one in the same words; only the name tells them apart. The title
-    of a note ("Progress note") names no subject, so what has such a title, or none, is no stranger.
+    What is asked of a disease is told of every other one in the same words; only the name tells them apart. A note on a
+    patient is no stranger: its title ("Progress note", "Cough") need not say what is in it.
     """
     title = stretch.note.title or ""
-    if not title.strip() or _KIND_OF_NOTE.search(title):
+    if not title.strip() or _is_note(title, stretch.note.text):
         return False
     known = subject.known([title, *(told.text for told in stretch.told)])
     in_title, *in_lines = map(subject.share, known)
     # "Gout" is little of "What is the treatment of gout?", but all of the title.
     is_named = {stem for stem, _, _ in count_stems([title])} <= known[0]
     return not (is_named or in_title >= IN_TITLE or max(in_lines, default=0.0) >= IN_LINE)
+
+
+def _is_note(title: str, text: str) -> bool:
+    """Return whether a title and a text are those of a note on a patient, as far as the words and sections tell."""
+    if _KIND_OF_NOTE.search(title) or _OF_A_PATIENT.search(text):
+        return True
+    return any(section.name for section in sections_of(text))
 
 
 def is_title(note: Note, told: Told) -> bool:

@@ -176,6 +176,8 @@ def test_an_article_on_something_else_gives_no_answer() -> None:
     text = "Treatment is rest and ice. The treatment takes a week."
     right, wrong, note = (of(text, title=title)[0] for title in ("Gout", "Ankle sprain", "Progress note"))
     subject = Subject.of(question)
+    (visit,) = of("Dry cough since March. Switch to losartan 50 mg.", title="Cough")
+    assert not is_stranger(subject, visit), "a note on a patient may be about anything"
     assert [is_stranger(subject, stretch) for stretch in (right, wrong, note)] == [False, True, False]
     answerer = LightAnswerer(Told(reatment=0.8))
     answers = [answerer.answer(question, [stretch]) for stretch in (right, wrong)]

@@ -323,6 +323,7 @@ def test_what_cannot_be_measured_is_one_line(tmp_path: Path) -> None:
     own.write_text(json.dumps({"question": "Is it?", "text": "It is.", "decision": "yes"}), encoding="utf-8")
     for arguments, line in (
         (["--gold", str(own)], "1 questions have no answer sentences; score them with --task yesno"),
+        (["--gold", "mashqa"], "mashqa needs its file: mashqa:test_webmd_squad_v2_full.json"),
         (["--gold", str(tmp_path)], "questions.jsonl is missing"),
         (["--gold", "bc5cdr:dev"], "no questions with answer sentences"),
         (["--gold", str(own), "--task", "yesno", "--systems", "gpt"], "no system 'gpt' for yes/no questions"),

@@ -123,13 +123,13 @@ def _cases(source: str, embedder: Embedder, limit: int | None) -> tuple[list[_Ca
         return list(_on_folders(Path(name), split, embedder, limit)), []
     from clinical.corpora.qa import read_questions
 
+    items = read_questions(source, limit)
     remarks: list[str] = []
     if name == "mashqa":
         from clinical.corpora import mashqa
 
-        found = mashqa.read(Path(split))
-        remarks = [f"{len(found.faults)} questions left out: {found.faults[0]} …"] if found.faults else []
-    items = read_questions(source, limit)
+        faults = mashqa.read(Path(split)).faults
+        remarks = [f"{len(faults)} questions left out: {faults[0]} …"] if faults else []
     unknown = sum(item.answers is None for item in items)
     if unknown:
         raise UsageError(
