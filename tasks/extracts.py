@@ -69,9 +69,16 @@ class LightSummarizer:
 
 
 def _is_no_message(material: Material) -> bool:
-    """Whether it is a clinician's note, in which nobody asks."""
-    sections = {unit.section for unit in material.units} - {None}
-    return len(sections) > 1 and not any(unit.text.endswith("?") for unit in material.units)
+    """Whether it is a clinician's note, in which nobody asks; patients write "Subject:" and "Message:"."""
+    sections = {unit.section for unit in material.units} & _OF_CLINICIANS
+    asks = any(unit.text.endswith("?") for unit in material.units)
+    return not asks and (len(sections) > 1 or bool(_abnormal_of_list(material)))
+
+
+_OF_CLINICIANS = frozenset(SECTION_WEIGHTS) | {
+    *("medications", "discharge_medications", "allergies", "past_medical_history", "laboratory_data"),
+    *("cardiac_studies", "objective"),
+}
 
 
 # --- dialogues ---

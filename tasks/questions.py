@@ -159,9 +159,14 @@ def _cuts(text: str, start: int, end: int) -> Iterator[Span]:
     starts |= {found.end() for found in _CLAUSE.finditer(text, start, end)}
     closed = (found.start() for found in _CLOSES.finditer(text, start, end))
     ends = {end, *(at + text.startswith("?", at) for at in closed)}
+    seen: set[Span] = set()
     for one in sorted(starts)[:MOST_STARTS]:
-        for other in sorted(ends)[-MOST_ENDS:]:
-            said = text[one:other]
+        for at in sorted(ends)[-MOST_ENDS:]:
+            said = text[one:at].rstrip(" \t\r\n,;:")
+            other = one + len(said)
+            if (one, other) in seen:
+                continue
+            seen.add((one, other))
             if LEAST_WORDS <= len(words_of(said)) <= MOST_WORDS and _ASKS.search(said):
                 yield one, other
 

@@ -45,19 +45,19 @@ _EXAMINED = re.compile(
     re.IGNORECASE,
 )
 _SUMS_UP = re.compile(r"(?:in (?:summary|conclusion)|overall|my impression)\b", re.IGNORECASE)
-_WE_DO = re.compile(r"(?:I|We|If) (?:have|will|would|am|are|the)\b")
+_WE_DO = re.compile(r"^(?:I|We|If) (?:have|will|would|am|are|the)\b|\bgrateful if|\bcould you\b")
 
 
 def part_of_section(section: str | None, text: str) -> Part:
     """Return where a sentence of this section belongs; what no section claims is placed by its words."""
     if section in _MIXED:
         return part_of_words(text)
-    if section not in _SECTIONS and _EXAMINED.search(text):
-        return "objective"
     if section is None and _SUMS_UP.match(text):
         return "assessment"
-    if section is None and _WE_DO.match(text) and _PLANNING.search(text):
+    if section is None and _WE_DO.search(text) and _PLANNING.search(text):
         return "plan"
+    if section not in _SECTIONS and _EXAMINED.search(text):
+        return "objective"
     return _SECTIONS.get(section or "", "subjective")
 
 

@@ -87,6 +87,12 @@ def test_a_question_is_supported_by_what_it_quotes(text: str) -> None:
     assert all(sentence.support == "supported" for sentence in summary.sentences)
 
 
+def test_a_letter_of_a_patient_with_headings_is_a_message() -> None:
+    note = Note("m", "SUBJECT: gout\nMESSAGE: I would like to know how to treat it. Thanks")
+    drafts = LightSummarizer(HashEmbedder()).draft(note, "question", entities=entities_in(note))
+    assert len(drafts) == 1
+
+
 def test_words_are_those_of_rouge() -> None:
     assert words_of("Is HbA1c 7.5 high?") == ["is", "hba1c", "7", "5", "high"]
 
