@@ -34,6 +34,9 @@ IN_TITLE, IN_LINE = 0.5, 0.9
 """An article is about what is asked when its title names so much of it, by weight, or else one of its sentences does.
 Chosen on MedQuAD's development articles (benchmarks/ask.md)."""
 
+SHORTEST_ARTICLE = 400
+"""In characters. What is shorter is taken for a note."""
+
 _KIND_OF_NOTE = re.compile(
     r"\b(?:notes?|summary|letters?|reports?|records?|visits?|consult\w*|lists?|messages?|admission|discharge|clinics?"
     r"|progress)\b",
@@ -42,7 +45,7 @@ _KIND_OF_NOTE = re.compile(
 _OF_A_PATIENT = re.compile(
     # Not "his or her doctor", as articles have it.
     r"(?<!he or )(?<!his or )\b(?:he|she|pt|y/?o|\w+[- ](?:year|month|week)-old|mrs|mr|ms|denie[sd]|c/o)\b"
-    r"(?! or (?:she|her)\b)|\b\d+ ?(?:mg|mcg)\b(?!/)",
+    r"(?! or (?:she|her)\b)",
     re.IGNORECASE,
 )
 _DATE_WORDS = re.compile(
@@ -170,7 +173,7 @@ def is_stranger(subject: Subject, stretch: Stretch) -> bool:
 
 def _is_note(title: str, text: str) -> bool:
     """Return whether a title and a text are those of a note on a patient, as far as the words and sections tell."""
-    if _KIND_OF_NOTE.search(title) or _OF_A_PATIENT.search(text):
+    if len(text) < SHORTEST_ARTICLE or _KIND_OF_NOTE.search(title) or _OF_A_PATIENT.search(text):
         return True
     return any(section.name for section in sections_of(text))
 

@@ -173,7 +173,7 @@ def test_no_answer_shows_the_nearest_sentences() -> None:
 
 def test_an_article_on_something_else_gives_no_answer() -> None:
     question = "What is the treatment of gout?"
-    text = "Treatment is rest and ice. The treatment takes a week."
+    text = "Treatment is rest and ice. The treatment takes a week. " + "Most people get well. " * 20
     right, wrong, note = (of(text, title=title)[0] for title in ("Gout", "Ankle sprain", "Progress note"))
     subject = Subject.of(question)
     (visit,) = of("Dry cough since March. Switch to losartan 50 mg.", title="Cough")
