@@ -46,6 +46,7 @@ __all__ = [
     "features",
     "least_worth",
     "salience",
+    "sums_up",
 ]
 
 Floats = NDArray[np.float32]
@@ -338,6 +339,11 @@ def _rules(units: Sequence[Unit], entities: Sequence[Sequence[Entity]]) -> Float
     return np.array(scores, np.float32)
 
 
+def sums_up(unit: Unit) -> bool:
+    """Return whether a sentence says what the writer makes of it all, or has done about it."""
+    return _SUMS_UP.match(unit.text) is not None
+
+
 def _holding(unit: Unit) -> str:
     """The section of a unit; under "procedure" stands first what was done, then, at length, how."""
     is_step = unit.section == "procedure" and unit.n_words > MOST_PROCEDURE_WORDS
@@ -352,9 +358,9 @@ def _rules_of_words(unit: Unit, inside: Sequence[Entity]) -> float:
     score = 0.15 * min(statuses["present"] + statuses["possible"], 3)
     score += 0.1 * min(sum(e.label in ("Procedure", "Medication") for e in inside), 2)
     score += 0.3 * (AGE.search(unit.text) is not None and unit.n_words > 3)
-    score += SUMMING_UP * (_SUMS_UP.match(unit.text) is not None)
+    score += SUMMING_UP * sums_up(unit)
     abnormal = find_abnormal(unit.text) if any(map(str.isdigit, unit.text)) else []
-    score += 0.15 * min(len(abnormal), 2) + 1.0 * any(result.is_critical for result in abnormal)
+    score += 0.3 * min(len(abnormal), 2) + 1.0 * any(result.is_critical for result in abnormal)
     if statuses["negated"] and not statuses["present"]:
         score -= 0.3
     if unit.n_words < 3 and not any(entity.label in ("Disease", "Procedure") for entity in inside):
