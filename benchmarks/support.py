@@ -5,8 +5,8 @@
 
 True sentences are those of the human summaries of a corpus, or, of notes, their own sentences without the small words,
 so that they are no quotes. Each is spoiled in one way: another number, another unit, left for right, denied for
-affirmed, another drug. A spoiled sentence is found when it is marked unsupported, doubted when at least weak. Human
-summaries of dialogues hold inferences of their writers, so not every doubt about them is a false alarm.
+affirmed, another drug, he for she. A spoiled sentence is found when it is marked unsupported, doubted when at least
+weak. Human summaries of dialogues hold inferences of their writers, so not every doubt about them is a false alarm.
 """
 
 from __future__ import annotations
@@ -110,8 +110,17 @@ def drug(case: Case, draw: random.Random) -> str | None:
     return _replaced(case.sentence, chosen.start, chosen.end, draw.choice(others))
 
 
+def sex(case: Case, draw: random.Random) -> str | None:
+    """He for she."""
+    found = re.search(r"\b(he|she|his|her)\b", case.sentence, re.IGNORECASE)
+    if found is None:
+        return None
+    other = {"he": "she", "she": "he", "his": "her", "her": "his"}[found[0].lower()]
+    return _replaced(case.sentence, *found.span(), other.capitalize() if found[0][0].isupper() else other)
+
+
 SPOILED: dict[str, Callable[[Case, random.Random], str | None]] = {
-    "number": number, "unit": unit, "side": side, "negation": negation, "drug": drug,
+    "number": number, "unit": unit, "side": side, "negation": negation, "drug": drug, "sex": sex,
 }  # fmt: skip
 
 

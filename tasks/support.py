@@ -77,6 +77,15 @@ _WORD = re.compile(r"[^\W\d_]+")
 _FAMILY = re.compile(
     r"\b(?:mother|father|brother|sister|son|daughter|family|aunt|uncle|grand\w+)s?\b", re.IGNORECASE
 )
+_HE = re.compile(r"\b(?:he|him|his|himself|man|male|gentleman|boy|mr)\b", re.IGNORECASE)
+_SHE = re.compile(r"\b(?:she|her|hers|herself|woman|female|lady|girl|mrs|ms|miss)\b", re.IGNORECASE)
+_OTHERS = re.compile(
+    _FAMILY.pattern + r"|\b(?:husband|wife|partner|doctor|dr|nurse|surgeon|parents?|child|baby|infant)\b",
+    re.I,
+)
+LEAST_SEXED = 2
+"""Words of one sex that a note must have, and none of the other, before a pronoun can be wrong."""
+
 _DOSE_UNITS = frozenset({"mg", "mcg", "g", "unit", "meq", "ml", "puff", "tablet"})
 _FAR = 40
 """Characters between a drug and its dose, at most."""
@@ -201,6 +210,7 @@ class Support:
         yield from self._date_doubts(text)
         yield from self._dose_doubts(text, entities)
         yield from self._opposite_doubts(text, cited)
+        yield from self._sex_doubts(text)
         yield from self._name_doubts(entities)
         yield from self._negation_doubts(text, sources, entities)
         yield from self._denial_doubts(text, sources, entities)
@@ -271,6 +281,17 @@ class Support:
     @cached_property
     def _note_sides(self) -> list[_Side]:
         return [side for unit in self.units for side in _sides(unit.text)]
+
+    def _sex_doubts(self, text: str) -> Iterator[_Doubt]:
+        """ "He" of somebody whom the note calls "she" throughout."""
+        if not _OTHERS.search(text):
+            for said, other in ((_HE, _SHE), (_SHE, _HE)):
+                wrong = said.search(text)
+                if wrong and not other.search(text) and self._only(other, said):
+                    yield _Doubt("unsupported", f"the note never says {wrong.group().lower()} of the patient")
+
+    def _only(self, one: re.Pattern[str], other: re.Pattern[str]) -> bool:
+        return not other.search(self.note.text) and len(one.findall(self.note.text)) >= LEAST_SEXED
 
     def _name_doubts(self, entities: Sequence[Entity]) -> Iterator[_Doubt]:
         for entity in entities:

@@ -210,15 +210,9 @@ class MistralSummarizer:
     def _extracted(self, lines: Sequence[Line], style: str) -> list[Line]:
         """Return the lines that the model chooses, at most half of each stretch that it reads at a time."""
         room = self._room(style)
-        titles = {line.spans[0].start: line.title for line in lines}
-        cut = [
-            (piece, titles[line.spans[0].start])
-            for line in lines
-            for piece in self._cut(line.spans[0], room // 4)
-        ]
-        title_of = {piece: title for piece, title in cut}
-        chosen = self._chosen([piece for piece, _ in cut], style, room)
-        return [Line(span.text, (span,), title_of[span]) for span in chosen]
+        titles = {piece: line.title for line in lines for piece in self._cut(line.spans[0], room // 4)}
+        chosen = self._chosen(list(titles), style, room)
+        return [Line(span.text, (span,), titles[span]) for span in chosen]
 
     def _rewritten(self, lines: Sequence[Line], style: str, left: int, echo: _Echo) -> list[Line]:
         """Return the lines in fewer words, so that after `left` such rounds they fit into one call."""
@@ -271,7 +265,7 @@ class MistralSummarizer:
         room = self._room(style)
         # Charts are copied forward: what is written each day again is read once.
         once = {" ".join(sentence.text.lower().split()): sentence for sentence in reversed(sentences)}
-        left = [stretch for sentence in sorted(once.values()) for stretch in self._cut(sentence, room // 4)]
+        left = [piece for sentence in sorted(once.values()) for piece in self._cut(sentence, room // 4)]
         for _ in range(ROUNDS):
             if enough(_joined(left)):
                 return left
