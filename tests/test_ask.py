@@ -497,6 +497,7 @@ def test_a_question_of_five_thousand_words_is_answered(notes: Path) -> None:
         (["pain", "gone/"], "gone/: no such file or folder"),
         (["pain", ".", "--system", "lite"], "did you mean light?"),
         (["pain", ".", "--system", "light", "--prompt", "x.txt"], "belong to --system mistral"),
+        (["pain", ".", "--embedder", "gone/model"], "embedder gone/model is not on this machine"),
         (["pain", ".", "--study"], "--study goes with --yes-no"),
         (["pain", ".", "--format", "cvs"], "available: table, jsonl, json, html"),
     ],
