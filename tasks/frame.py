@@ -29,6 +29,12 @@ _NUMBERS = re.compile(
     re.IGNORECASE,
 )
 
+_TITLE = re.compile(
+    r"\b(?:note|summary|report|letter|clinic|visit|consult\w*|evaluation|psychiatry|pediatrics?|\w+ology|ward round)\b",
+    re.IGNORECASE,
+)
+MOST_TITLE_WORDS = 7
+
 MOST_AFTER_CLOSING = 8
 """Units that can be a signature; more of them are an enclosure."""
 
@@ -55,15 +61,26 @@ def without_frame(text: str, units: Sequence[Unit]) -> list[Unit]:
         return list(units)
     closings = (place for place, unit in enumerate(units) if _CLOSING.fullmatch(unit.text))
     end = next((place for place in closings if len(units) - place <= MOST_AFTER_CLOSING), len(units))
+    first = 1 if units and _is_title(text, units[0]) else 0
     salutations = (place for place, unit in enumerate(units[:end]) if _SALUTATION.match(unit.text))
     begin = next(salutations, 0)
     about = [
         unit
         for place, unit in enumerate(units[:end])
-        if not (_SALUTATION.match(unit.text) or _NUMBERS.search(unit.text))
+        if place >= first
+        and not (_SALUTATION.match(unit.text) or _NUMBERS.search(unit.text))
         and (place >= begin or unit.section is not None)
     ]
     return list(_placed(text, about)) or list(units)
+
+
+def _is_title(text: str, unit: Unit) -> bool:
+    """Whether it is the title of the document, on a line of its own: "ICU PROGRESS NOTE, hospital day 2"."""
+    alone = not text[: unit.start].strip(" \t\r\n#*=-_") and text[unit.end :].lstrip(" \t\r").startswith("\n")
+    is_short = (
+        unit.n_words <= MOST_TITLE_WORDS and unit.section is None and not unit.text.endswith((".", "?"))
+    )
+    return alone and is_short and _TITLE.search(unit.text) is not None
 
 
 def _placed(text: str, units: Sequence[Unit]) -> Iterator[Unit]:

@@ -10,6 +10,7 @@ itself calls critical, diagnoses of an assessment, drugs, other problems, sympto
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -38,6 +39,11 @@ DECIDING = frozenset(
     )
 )
 """Sections in which somebody decides what the patient has."""
+
+_UNLIKELY = re.compile(r"\b(?:unlikely|doubt\w*|less likely|not likely)\b", re.IGNORECASE)
+
+_BALANCES = frozenset(("net", "uop", "urine output", "intake", "output"))
+"""Of these "1.9 L" is litres, not the flag of a low result."""
 
 _LESSER = frozenset(
     ("review_of_systems", "family_history", "social_history", "informed_consent", "technique")
@@ -105,7 +111,7 @@ def _mentions(note: Note, entities: Sequence[Entity], sections: Sequence[Section
             yield _fact(note, entity.start, entity.end, label, entity.assertion, entity.section, names)
     for result in find_abnormal(note.text):
         section = section_at(sections, result.start)
-        if section != "discharge_instructions":
+        if section != "discharge_instructions" and result.name not in _BALANCES:
             name = content(result.name) or frozenset(result.name.split())
             fact = _fact(note, result.start, result.end, "Result", None, section, (name,))
             yield _Fact(fact.omission, fact.names, fact.rank + 3 * result.is_critical)
@@ -124,7 +130,7 @@ def _allergies(note: Note, entities: Sequence[Entity], sections: Sequence[Sectio
 
 
 def without_ruled_out(entities: Sequence[Entity]) -> Iterator[Entity]:
-    """Yield the entities but for what the note weighs and then rules out: "possible pneumonia … was ruled out"."""
+    """Yield the entities but for what the note weighs and rules out: "is unlikely", "possible … was ruled out"."""
     denied: dict[frozenset[str], int] = {}
     present: set[frozenset[str]] = set()
     for entity in entities:
@@ -136,8 +142,14 @@ def without_ruled_out(entities: Sequence[Entity]) -> Iterator[Entity]:
     for entity in entities:
         name = content(entity.text)
         possible = entity.assertion is not None and entity.assertion.status == "possible"
-        if not (possible and name not in present and denied.get(name, -1) > entity.start):
+        doubted = possible and _is_doubted(entity)
+        if name in present or not (possible and (doubted or denied.get(name, -1) > entity.start)):
             yield entity
+
+
+def _is_doubted(entity: Entity) -> bool:
+    cue = entity.assertion.cue if entity.assertion else None
+    return cue is not None and _UNLIKELY.search(cue.text) is not None
 
 
 def _label(entity: Entity) -> str | None:

@@ -78,6 +78,14 @@ def test_a_list_of_results_is_what_is_out_of_range() -> None:
         assert [text.split()[0] for _, text in drafted(LABS, style)] == ["Sodium", "Potassium", "Creatinine"]
 
 
+def test_the_title_of_a_document_is_no_sentence_of_it() -> None:
+    text = "ICU Progress Note, hospital day 2\n\nHe has gout.\nClinic visit was missed."
+    assert [unit.text for unit in without_frame(text, find_units(text))] == [
+        "He has gout.",
+        "Clinic visit was missed.",
+    ]
+
+
 def test_a_note_that_is_nothing_but_its_frame_is_kept() -> None:
     text = "Dear Dr. Ames,\nYours sincerely,"
     assert without_frame(text, find_units(text)) == find_units(text)

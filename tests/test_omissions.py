@@ -40,6 +40,11 @@ def test_what_matters_most_comes_first_and_what_is_denied_does_not_come() -> Non
     ]
 
 
+def test_what_is_unlikely_is_not_left_out() -> None:
+    note = Note("n", "ASSESSMENT: Gout. Pneumonia is unlikely. UOP 1.9 L.")
+    assert [omission.text for omission in find_omissions(note, entities_in(note), ())] == ["Gout"]
+
+
 def test_other_names_of_a_thing_count() -> None:
     said = "HTN and gout, fever, coughing. Allergic to penicillin. On furosemide. Septic: sepsis. High potassium 5.9."
     assert left_out(said) == [("Potassium 5.9 mmol/L (critical)", "Result")]

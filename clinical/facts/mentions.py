@@ -33,6 +33,8 @@ positive negative unchanged resolved improved improvement better recovery distre
 symptom disease problem problems condition illness injury abnormality abnormalities disorder interval change changes
 focal acute chronic mild moderate severe active awake cooperative pleasant obese thin gravid good poor sensation
 fetal movement ob ortho nkda ambulatory
+eradication lipids hungry talkative interrupt feel great position closure
+breakfast lunch dinner wound dry protocol alcohol
 md rn pt hr bp rr bpm spo2 temp vitals bed room plan ate eating diet restriction fluid clinic unit score
 responsive reactive strength reflexes gait mood affect birth pregnancy delivery systolic diastolic"""
 _ORDINARY = content(_ORDINARY_WORDS)
@@ -41,7 +43,9 @@ _ORDINARY = content(_ORDINARY_WORDS)
 _NO_DRUG_WORDS = """diet salt fluid fluids water saline oxygen alcohol tobacco food meal meals caffeine coffee contrast
 solution dressing bandage betadine drink medication medications medicine medicines drug drugs pill pills tablet tablets
 treatment therapy dose supplement supplements vaccine vaccination blood sodium low protein sugar cholesterol glucose
-salt nkda nka ortho ob cocaine marijuana heroin diuresed diuresis mg mcg ml po iv daily plan bid tid qhs prn"""
+salt nkda nka ortho ob cocaine marijuana heroin
+bmp cmp cbc ag hypothyroid antibiotic antibiotics pump eater diuresed diuresis mg mcg ml po iv daily
+plan bid tid qhs prn"""
 _NO_DRUG = content(_NO_DRUG_WORDS)
 
 
