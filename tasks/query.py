@@ -71,6 +71,8 @@ class Query:
                 same = _is_short(name.text) or _is_short(other) or _is_whole(name)
                 weight = own * (SAME if same else OTHER_NAME)
                 terms[other.lower()] = max(weight, terms.get(other.lower(), 0.0))
+            for short in name.unsure:
+                terms.setdefault(short.lower(), own * OTHER_NAME)
         return {term: weight for term, weight in terms.items() if weight}
 
     @property
@@ -158,7 +160,11 @@ class Query:
         if dropped and (len(words) > 2 * SHOWN or self.is_long):
             best = ", ".join(word.text for word in self.words[:SHOWN])
             yield f"the query has {len(self.text.split()):,} words; what counts most: {best}"
-        names = [f"{name.text} = {', '.join(name.others)}" for name in self.names if self._weight_of(name)]
+        names = [
+            f"{name.text} = {', '.join((*name.others, *name.unsure))}"
+            for name in self.names
+            if self._weight_of(name)
+        ]
         if names:
             yield f"also looked for: {'; '.join(dict.fromkeys(names))} (--no-expand leaves that out)"
         for unclear in dict.fromkeys(self.unclear):

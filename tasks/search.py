@@ -24,6 +24,7 @@ from clinical.documents.sections import find_sections
 from clinical.documents.sentences import split_sentences
 from clinical.errors import UsageError
 from clinical.facts.assertion import PRIORITY, assess
+from clinical.facts.synonyms import is_meant
 from clinical.formats.display import counted
 from clinical.index.backend import Busy, Index, StoredPassage
 from clinical.index.filters import EVERYTHING, Filter
@@ -306,8 +307,12 @@ def mentions_of(query: str | Query, text: str, start: int, end: int) -> list[Ent
     if isinstance(query, Query):
         for name in query.names:
             label = f"{LABEL}: {name.text}"
-            for first, last in word_spans(name.others, text[start:end]):
-                found.append(Entity(first + start, last + start, text[first + start : last + start], label))
+            meant = {short for short in name.unsure if is_meant(short, name, text[start:end])}
+            for first, last in word_spans([*name.others, *meant], text[start:end]):
+                mention = Entity(first + start, last + start, text[first + start : last + start], label)
+                # In small letters "as" is no aortic stenosis.
+                if mention.text.upper() not in meant or mention.text.isupper():
+                    found.append(mention)
     return _apart(found)
 
 

@@ -113,6 +113,24 @@ def test_a_short_form_with_several_meanings_is_left_and_told() -> None:
     assert expand("ms smith") == expand("nothing of this")
 
 
+@pytest.mark.parametrize(
+    ("query", "text", "mentions"),
+    [
+        ("stroke", "Hx of CVA with residual weakness.", ["CVA"]),
+        ("stroke", "No CVA tenderness.", []),
+        ("stroke", "History of kidney stones, CVA tenderness on the left.", []),
+        ("stroke", "CVA.", []),
+        ("aortic stenosis", "The valve is known as narrow.", []),
+        ("aortic stenosis", "Severe AS, the valve is calcified.", ["AS"]),
+        ("CVA", "Stroke in 2019.", []),
+    ],
+)
+def test_short_forms_of_several_meanings_are_found_where_they_are_meant(
+    query: str, text: str, mentions: list[str]
+) -> None:
+    assert [mention.text for mention in mentions_of(read_query(query), text, 0, len(text))] == mentions
+
+
 def test_no_name_is_its_own_other() -> None:
     for query in ("kidney stone", "tumors", "PVC", "heart attacks", "non-STEMI"):
         for name in expand(query).names:

@@ -17,7 +17,7 @@ from importlib import resources
 
 import yaml
 
-__all__ = ["Expanded", "Name", "Unclear", "expand"]
+__all__ = ["Expanded", "Name", "Unclear", "expand", "is_meant"]
 
 MOST_NAMES = 8
 """So many other names are looked for at most."""
@@ -27,12 +27,16 @@ _WORD = re.compile(r"\w+(?:['’]\w+)?")
 
 @dataclass(frozen=True, slots=True)
 class Name:
-    """A name as the query has it, at `[start, end)` of it, and the other names for the same thing."""
+    """A name as the query has it, at `[start, end)` of it, and the other names for the same thing.
+
+    `unsure` are short forms that stand for it where the words beside them say so: CVA for a stroke (`is_meant`).
+    """
 
     start: int
     end: int
     text: str
     others: tuple[str, ...]
+    unsure: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,9 +94,32 @@ def expand(query: str) -> Expanded:
             end, others = _longest(known.tree, plain, place)
         if others:
             start, stop = words[place].start(), words[end - 1].end()
-            names.append(Name(start, stop, query[start:stop], others))
+            name = query[start:stop]
+            short = _unsure([name, *others]) if name.upper() not in known.unclear else ()
+            names.append(Name(start, stop, name, others, short))
         place = end
     return Expanded(tuple(names), tuple(unclear))
+
+
+def is_meant(short: str, name: Name, passage: str) -> bool:
+    """Return whether a short form of several meanings stands for this name, by the other words of the passage."""
+    beside = set(_words(passage)) - {_plain(short)}
+    meanings = _names().unclear[short]
+    spoken_for = [meaning for meaning, signs in meanings.items() if signs & beside]
+    return len(spoken_for) == 1 and _same(spoken_for[0], [name.text, *name.others])
+
+
+def _unsure(names: Sequence[str]) -> tuple[str, ...]:
+    """Return the short forms one of whose meanings has one of these names."""
+    return tuple(
+        short
+        for short, meanings in _names().unclear.items()
+        if any(_same(meaning, names) for meaning in meanings)
+    )
+
+
+def _same(meaning: str, names: Sequence[str]) -> bool:
+    return _words(meaning) in [_words(name) for name in names]
 
 
 def _meant(meanings: Mapping[str, frozenset[str]], beside: set[str], known: _Names) -> tuple[str, ...]:
