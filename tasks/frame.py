@@ -29,6 +29,11 @@ _NUMBERS = re.compile(
     re.IGNORECASE,
 )
 
+_SIGNED = re.compile(
+    r"(?:(?:electronically )?signed:?\s*(?:by:?\s*)?)?(?:Dr\.?\s+)?(?:[A-Z][\w.'-]*\s+){0,3}[A-Z][\w'-]+,?\s+"
+    r"(?:MD|M\.D\.|DO|MBBS|RN|NP|PA|PA-C|FRCP)\b(?:,\s*[A-Z][\w ]+)*\W*"
+)
+
 _TITLE = re.compile(
     r"\b(?:note|summary|report|letter|clinic|visit|consult\w*|evaluation|psychiatry|pediatrics?|\w+ology|ward round)\b",
     re.IGNORECASE,
@@ -68,7 +73,7 @@ def without_frame(text: str, units: Sequence[Unit]) -> list[Unit]:
         unit
         for place, unit in enumerate(units[:end])
         if place >= first
-        and not (_SALUTATION.match(unit.text) or _NUMBERS.search(unit.text))
+        and not (_SALUTATION.match(unit.text) or _NUMBERS.search(unit.text) or _SIGNED.fullmatch(unit.text))
         and (place >= begin or unit.section is not None)
     ]
     return list(_placed(text, about)) or list(units)

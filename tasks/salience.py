@@ -332,9 +332,13 @@ def _rules(units: Sequence[Unit], entities: Sequence[Sequence[Entity]]) -> Float
     scores = []
     for place, (unit, inside) in enumerate(zip(units, entities, strict=True)):
         score = SECTION_WEIGHTS.get(_holding(unit), 0.0) + LEAD / (1 + place)
-        if unit.section not in seen and unit.section is not None:
+        is_heading = unit.text.endswith(":")
+        if unit.section not in seen and unit.section is not None and not is_heading:
             score += OPENING
-        seen.add(unit.section)
+        if is_heading:  # "Left breast, core biopsy:": what it is of stands below
+            score -= OPENING
+        else:
+            seen.add(unit.section)
         scores.append(score + _rules_of_words(unit, inside))
     return np.array(scores, np.float32)
 

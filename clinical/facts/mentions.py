@@ -34,7 +34,7 @@ symptom disease problem problems condition illness injury abnormality abnormalit
 focal acute chronic mild moderate severe active awake cooperative pleasant obese thin gravid good poor sensation
 fetal movement ob ortho nkda ambulatory
 eradication lipids hungry talkative interrupt feel great position closure
-breakfast lunch dinner wound dry protocol alcohol
+breakfast lunch dinner wound dry protocol alcohol ctab bi rads nuclear grade
 md rn pt hr bp rr bpm spo2 temp vitals bed room plan ate eating diet restriction fluid clinic unit score
 responsive reactive strength reflexes gait mood affect birth pregnancy delivery systolic diastolic"""
 _ORDINARY = content(_ORDINARY_WORDS)
