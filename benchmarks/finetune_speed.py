@@ -2,11 +2,15 @@
 
     python benchmarks/finetune_speed.py                                  # the small shape, any machine, a minute
     python benchmarks/finetune_speed.py --recipe suite-mistral-7b-qlora  # on a GPU: the 7B shape of a recipe
+    python benchmarks/finetune_speed.py --recipe 7b --write benchmarks/finetune_gpu.jsonl    # all of them, one by one
+
+Without a GPU a recipe is measured with the small shape and short rows: its method and optimizer, not its size.
 
 The weights are random and never leave memory: what is measured is the shape. Both sides get the same model, the same
 rows (random ids of the recipe's longest length), and the same settings; plain TRL is `SFTTrainer` as its documentation
 has it, without our trainer's scores, records and order of rows. On a GPU each recipe takes some minutes, and needs
-nothing beside torch, transformers, peft, trl, datasets and bitsandbytes. Prints a table and a line of JSON.
+nothing beside torch, transformers, peft, trl, datasets and bitsandbytes. Prints a table, and a line of JSON for each
+recipe, which `--write` appends to a file.
 """
 
 from __future__ import annotations
@@ -19,6 +23,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -29,6 +34,10 @@ SMALL = {
     "num_key_value_heads": 2, "head_dim": 64, "intermediate_size": 1280, "vocab_size": 8192,
     "max_position_embeddings": 2048,
 }  # fmt: skip
+
+
+Figures = dict[str, Any]
+LENGTH_ON_CPU = 256
 
 
 def random_model(config: dict[str, Any], recipe: Any, cuda: bool) -> Any:
@@ -82,12 +91,20 @@ def _four_bit(model: Any, number: Any, device: str) -> Any:
             parent._parameters[last] = torch.nn.Parameter(filled, requires_grad=False)
     # Positions are computed, not learned: made anew where they had no storage.
     rotary = model.model.rotary_emb
-    model.model.rotary_emb = type(rotary)(model.config, device=torch.device(device))
+    with torch.device(device):
+        model.model.rotary_emb = type(rotary)(model.config)
     model.is_loaded_in_4bit = model.is_quantized = True
     from transformers import BitsAndBytesConfig
+    from transformers.quantizers.auto import AutoHfQuantizer
+    from transformers.utils.quantization_config import QuantizationMethod
 
-    model.config.quantization_config = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4")
-    model.quantization_method = "bitsandbytes"
+    # What `from_pretrained` leaves on a model, and the trainer asks for.
+    quantized = BitsAndBytesConfig(
+        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=number
+    )
+    model.config.quantization_config = quantized
+    model.hf_quantizer = AutoHfQuantizer.from_config(quantized, pre_quantized=False)
+    model.quantization_method = QuantizationMethod.BITS_AND_BYTES
     return model
 
 
@@ -103,7 +120,7 @@ def rows_of(recipe: Any, vocab: int, steps: int, length: int) -> list[dict[str, 
     return rows
 
 
-def run_one(side: str, name: str, length: int, steps: int) -> dict[str, Any]:
+def run_one(side: str, name: str, length: int, steps: int) -> Figures:
     """Train a few steps on one side and return its figures."""
     import torch
     from datasets import Dataset
@@ -205,7 +222,9 @@ def small_tokenizer() -> Any:
 
 
 def settings(name: str, length: int) -> tuple[Any, dict[str, Any]]:
-    """Return the recipe to measure and the shape of its base."""
+    """Return the recipe to measure and the shape of its base, of which without a GPU only the kind remains."""
+    import torch
+
     from clinical.finetune.dry_run import config_of
     from clinical.finetune.recipe import load, parse
 
@@ -215,68 +234,100 @@ def settings(name: str, length: int) -> tuple[Any, dict[str, Any]]:
             f"max_length: {length}\ntrain: {{batch: 4, accumulation: 1, log_every: 1000}}\n"
         )
         return parse(text, "small.yaml"), SMALL
-    recipe = load(name)
+    recipe, config = load(name), config_of(load(name).base)
+    if not torch.cuda.is_available():
+        config = {**SMALL, "model_type": config["model_type"]}
     # No row may be dropped and nothing grouped: all are of one length.
-    return replace(recipe, max_length=length, train=replace(recipe.train, loss="answers")), config_of(
-        recipe.base
-    )
+    return replace(recipe, max_length=length, train=replace(recipe.train, loss="answers")), config
 
 
 def main() -> None:
-    """Measure both sides, each in a process of its own, in turns."""
+    """Measure both sides of each recipe, each in a process of its own, in turns."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--recipe", default="small", help="a packaged recipe, or `small`")
     parser.add_argument(
-        "--length", type=int, help="tokens in a row (default: 256 on a CPU, the recipe's on a GPU)"
+        "--recipe", default="small", help="a packaged recipe, `7b` for all that train a 7B, or `small`"
+    )
+    parser.add_argument(
+        "--length",
+        type=int,
+        help=f"tokens in a row (default: {LENGTH_ON_CPU} on a CPU, the recipe's on a GPU)",
     )
     parser.add_argument("--steps", type=int, default=12)
     parser.add_argument("--rounds", type=int, default=2, help="how often each side is measured")
+    parser.add_argument("--write", type=Path, metavar="FILE", help="append the figures to this file")
     parser.add_argument("--side", choices=["clinical", "trl"], help=argparse.SUPPRESS)
     given = parser.parse_args()
-    import torch
-
-    if given.length is None:
-        from clinical.finetune.recipe import load
-
-        given.length = 256 if given.recipe == "small" else load(given.recipe).max_length
     if given.side:
         print("FIGURES " + json.dumps(run_one(given.side, given.recipe, given.length, given.steps)))
         return
-    figures: list[dict[str, Any]] = []
-    for _ in range(given.rounds):
+    from clinical.finetune.recipe import available
+
+    names = [name for name in available() if "7b" in name] if given.recipe == "7b" else [given.recipe]
+    rows = [
+        (name, compared(name, given.length or longest(name), given.steps, given.rounds)) for name in names
+    ]
+    print_table(rows)
+    for name, figures in rows:
+        line = json.dumps({"recipe": name, "device": device(), "figures": figures})
+        print(line)
+        if given.write:
+            with given.write.open("a", encoding="utf-8") as file:
+                file.write(line + "\n")
+
+
+def longest(name: str) -> int:
+    """Return how long the rows are: on a GPU as the recipe allows."""
+    import torch
+
+    from clinical.finetune.recipe import load
+
+    return load(name).max_length if torch.cuda.is_available() and name != "small" else LENGTH_ON_CPU
+
+
+def compared(name: str, length: int, steps: int, rounds: int) -> list[Figures]:
+    """Return the figures of both sides, measured in turns."""
+    figures: list[Figures] = []
+    for _ in range(rounds):
         for side in ("clinical", "trl"):
-            own = [
-                "--side",
-                side,
-                "--recipe",
-                given.recipe,
-                "--length",
-                str(given.length),
-                "--steps",
-                str(given.steps),
-            ]
+            own = ["--side", side, "--recipe", name, "--length", str(length), "--steps", str(steps)]
             done = subprocess.run(
                 [sys.executable, __file__, *own], capture_output=True, text=True, check=False
             )
             line = next((row for row in done.stdout.splitlines() if row.startswith("FIGURES ")), None)
             if line is None:
-                sys.exit(done.stderr[-2000:])
-            figures.append(json.loads(line.removeprefix("FIGURES ")))
-    device = (
+                sys.exit(f"{name}, {side}:\n{done.stderr[-2000:]}")
+            figures.append({**json.loads(line.removeprefix("FIGURES ")), "length": length})
+    return figures
+
+
+def device() -> str:
+    """Return what it runs on."""
+    import torch
+
+    return (
         torch.cuda.get_device_name(0)
         if torch.cuda.is_available()
         else f"{torch.get_num_threads()} CPU threads"
     )
-    print(f"{given.recipe}, rows of {given.length} tokens, {device}\n")
+
+
+def print_table(rows: Sequence[tuple[str, Sequence[Figures]]]) -> None:
+    """Print a row for each side of each recipe; `estimate / peak` is to lie between 0.9 and 1.1 on a GPU."""
+    import torch
+
     unit = "tokens/s" if torch.cuda.is_available() else "tokens per CPU second"
-    print(f"| side | {unit} | peak GB | estimate GB |\n|---|---:|---:|---:|")
-    for side in ("clinical", "trl"):
-        mine = [figure for figure in figures if figure["side"] == side]
-        best = max(figure["tokens_per_second"] for figure in mine)
-        print(f"| {side} | {best:,.0f} | {mine[0]['peak_gb']:.2f} | {mine[0]['estimate_gb']:.2f} |")
-    print(json.dumps({"recipe": given.recipe, "length": given.length, "device": device, "figures": figures}))
+    print(f"{device()}\n\n| recipe | rows of | side | {unit} | peak GB | estimate GB | estimate / peak |")
+    print("|---|---:|---|---:|---:|---:|---:|")
+    for name, figures in rows:
+        for side in ("clinical", "trl"):
+            mine = [figure for figure in figures if figure["side"] == side]
+            best = max(figure["tokens_per_second"] for figure in mine)
+            peak, guess, length = (mine[0][key] for key in ("peak_gb", "estimate_gb", "length"))
+            print(
+                f"| {name} | {length} | {side} | {best:,.0f} | {peak:.2f} | {guess:.2f} | {guess / peak:.2f} |"
+            )
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ import csv
 import gzip
 import io
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -46,8 +46,10 @@ _SPEAKERS = {
 Columns = Mapping[str, str]
 
 
-def parse_columns(text: str) -> dict[str, str]:
+def parse_columns(text: str, known: Iterable[str] = NAMES) -> dict[str, str]:
     """Return the column map that is written as `question=Frage,answer=Antwort`; raises `UsageError` for another.
+
+    `known` are the names on the left that there are.
 
     >>> parse_columns("question=Frage, answer=Antwort")
     {'question': 'Frage', 'answer': 'Antwort'}
@@ -57,8 +59,8 @@ def parse_columns(text: str) -> dict[str, str]:
         ours, equals, theirs = (part.strip() for part in entry.partition("="))
         if not equals or not theirs:
             raise UsageError(f"column map {entry.strip()!r}: write question=Frage,answer=Antwort")
-        if ours not in NAMES:
-            raise UsageError(f"column map: no column {ours!r} of ours; there are {', '.join(NAMES)}")
+        if ours not in known:
+            raise UsageError(f"column map: no column {ours!r} of ours; there are {', '.join(known)}")
         columns[ours] = theirs
     return columns
 

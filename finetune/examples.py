@@ -15,7 +15,7 @@ from pathlib import Path
 
 from clinical.corpora.catalog import find
 from clinical.corpora.qa import QuestionOnText, read_questions
-from clinical.corpora.records import GoldDocument, split_path
+from clinical.corpora.records import GoldDocument, Mention, split_path
 from clinical.corpora.rows import Row, Turn
 from clinical.corpora.training import read_rows
 from clinical.documents.note import Note
@@ -23,7 +23,7 @@ from clinical.errors import UsageError
 from clinical.finetune.mistral_rows import Passage, asked, flat, passages
 from clinical.finetune.recipe import Recipe, Source, Task
 from clinical.finetune.synthetic_notes import fillers, synthetic
-from clinical.models.language_model import Message, Request, Selection
+from clinical.models.language_model import Message, Request, Selection, TaggedCopy
 from clinical.models.mistral_tagger import chunks
 from clinical.models.mistral_tagger import request as ner_request
 from clinical.prompts import templates
@@ -202,15 +202,18 @@ def _ner(recipe: Recipe, source: Source, number: int) -> Found:
             template,
             _labels(passage.labels, choose, recipe.labels),
             f"{source.name} passage {place}",
+            group,
         )
-        for place, passage in enumerate(cut, 1)
+        for place, (passage, group) in enumerate(cut, 1)
     ]
     return Found(examples, files=_files_of(source))
 
 
-def _tagged(passage: Passage, template: Template, labels: Sequence[Label], place: str) -> Example:
+def _tagged(
+    passage: Passage, template: Template, labels: Sequence[Label], place: str, group: str = ""
+) -> Example:
     request = ner_request(template, labels, passage.text)
-    return Example("ner", place, request=request, spans=passage.spans, group=_key(passage.text))
+    return Example("ner", place, request=request, spans=passage.spans, group=group or _key(passage.text))
 
 
 def _labels(names: tuple[str, ...], choose: random.Random, definitions: Mapping[str, str]) -> Sequence[Label]:
@@ -220,17 +223,33 @@ def _labels(names: tuple[str, ...], choose: random.Random, definitions: Mapping[
     return known_or_defined(names, definitions)
 
 
-def _passages(recipe: Recipe, source: Source, seed: int) -> Iterable[Passage]:
+def _passages(recipe: Recipe, source: Source, seed: int) -> Iterable[tuple[Passage, str]]:
+    """Return the passages of a source with what tells their document from others, where that is known."""
     if source.file:
         gold = read_gold(source.file, columns=source.columns)
         return [
-            made for document in gold.documents for made in _cut(document, gold.labels, recipe.chunk_pieces)
+            (made, _key(document.text))
+            for document in gold.documents
+            for made in _cut(document, gold.labels, recipe.chunk_pieces)
         ]
     if source.corpus == SYNTHETIC:
-        return synthetic(source.limit or MADE_UP, seed, synthetic_fillers())
+        return ((made, "") for made in synthetic(source.limit or MADE_UP, seed, synthetic_fillers()))
     if ":" not in source.corpus:
         raise UsageError(f"{source.corpus}: say which split, as in {source.corpus}:train")
-    return passages(source.corpus, seed, recipe.chunk_pieces)
+    return ((made, "") for made in passages(source.corpus, seed, recipe.chunk_pieces))
+
+
+def gold_of_held(examples: Sequence[Example]) -> list[Gold]:
+    """Return what `ner` is scored on where a share of the rows is held out: their passages."""
+    documents: list[GoldDocument] = []
+    labels: set[str] = set()
+    for example in examples:
+        if example.request is not None and isinstance(constraint := example.request.constraint, TaggedCopy):
+            labels |= set(constraint.labels)
+            text = constraint.source
+            mentions = tuple(Mention(s, e, text[s:e], label, label) for s, e, label in example.spans)
+            documents.append(GoldDocument(example.place, text, mentions))
+    return [Gold("held out", tuple(documents), tuple(sorted(labels)))] if documents else []
 
 
 def synthetic_fillers() -> dict[str, list[str]]:
@@ -266,8 +285,6 @@ def gold_of(recipe: Recipe, source: Source, rows: int) -> Gold:
     limit = min(rows, source.limit or rows)
     if source.corpus != SYNTHETIC:
         return read_gold(source.file or source.corpus, limit=limit, columns=source.columns)
-    from clinical.corpora.records import Mention
-
     # Another seed than any that is trained on.
     cut = list(synthetic(limit, 1000 * recipe.train.seed + HELD_OUT, synthetic_fillers()))
     documents = tuple(
@@ -314,7 +331,6 @@ def _key(text: str) -> str:
 
 
 __all__ = [
-    "FRESH_PASSES",
-    "HELD_OUT", "PROMPTS", "Example", "Found", "gold_of", "halves", "known_labels", "questions", "read_source",
-    "selection", "template_of", "windows",
+    "FRESH_PASSES", "HELD_OUT", "PROMPTS", "Example", "Found", "gold_of", "gold_of_held", "halves", "known_labels",
+    "questions", "read_source", "selection", "template_of", "windows",
 ]  # fmt: skip

@@ -6,6 +6,7 @@ Every finding is one line that names the thing. `faults` forbid the training, `w
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -54,15 +55,27 @@ def look(recipe: Recipe, prepared: Prepared, tokenizer: Any, chat: ChatFormat) -
 
 
 def _sources(prepared: Prepared, report: Report) -> None:
-    faults = prepared.faults
+    faults = _folded(prepared.faults)
     report.faults += faults[: 4 * SHOWN]
     if len(faults) > 4 * SHOWN:
-        report.faults.append(f"and {len(faults) - 4 * SHOWN} more rows with faults")
+        report.faults.append(f"and {len(faults) - 4 * SHOWN} more kinds of faults")
     report.warnings += [f"{count} {reason}" for reason, count in prepared.passed_over.items() if count]
     if prepared.unwritable:
         report.warnings.append(f"{prepared.unwritable} answers cannot be written with tags and are left out")
     if not prepared.rows and not faults:
         report.faults.append("the sources hold no row")
+
+
+def _folded(faults: Sequence[str]) -> list[str]:
+    """Return the faults with those of the same reason in one line: a wrong column map has one for every row."""
+    places: dict[str, list[str]] = {}
+    for fault in faults:
+        place, _, reason = fault.partition(": ")
+        places.setdefault(reason, []).append(place)
+    return [
+        f"{at[0]}{f' and {len(at) - 1} more' if len(at) > 1 else ''}: {reason}"
+        for reason, at in places.items()
+    ]
 
 
 def _lengths(recipe: Recipe, prepared: Prepared, report: Report) -> None:

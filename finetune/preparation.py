@@ -19,6 +19,7 @@ from clinical.finetune.examples import (
     HELD_OUT,
     Example,
     gold_of,
+    gold_of_held,
     halves,
     read_source,
     template_of,
@@ -151,6 +152,7 @@ class _Preparation:
         if not self.recipe.dev:
             held = [example for example in self._held_out if example.group not in known][:rows]
             self._score(held, self.recipe.data[0])
+            self.out.gold += gold_of_held(held)
             return
         for source in self.recipe.dev:
             limited = replace(source, limit=min(rows, source.limit or rows))

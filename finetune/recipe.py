@@ -26,9 +26,13 @@ from clinical.scoring.gold import RECORD_COLUMNS
 COLUMNS: Mapping[str, Sequence[str]] = {
     "ner": RECORD_COLUMNS, "search": QUESTION_COLUMNS, "ask": QUESTION_COLUMNS,
 }  # fmt: skip
-"""What a column map may name of a file, by the task; of the other tasks `NAMES`."""
 Task = Literal["chat", "text", "ner", "search", "ask", "summarize"]
 Method = Literal["lora", "qlora", "full"]
+
+
+def names_of(task: Task) -> Sequence[str]:
+    """Return what a column map may name in a file of this task."""
+    return COLUMNS.get(task, tuple(NAMES))
 
 
 @dataclass(frozen=True)
@@ -429,7 +433,7 @@ def _contradictions(recipe: Recipe) -> Iterable[tuple[Key, str]]:
                 yield (part, number), f"{part}.{number} names neither a corpus nor a file"
             if source.weight <= 0:
                 yield (part, number, "weight"), f"{part}.{number}.weight must be above 0"
-            ours = COLUMNS.get(source.task, tuple(NAMES))
+            ours = names_of(source.task)
             if unknown := sorted(set(source.columns) - set(ours)):
                 yield (
                     (part, number, "columns", unknown[0]),

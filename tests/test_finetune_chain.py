@@ -176,7 +176,7 @@ def one_thread(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         pytest.param(our_notes, 8, id="notes"),
         pytest.param(
             abstracts,
-            4,
+            8,
             id="ncbi_disease",
             marks=pytest.mark.skipif(
                 NCBI is None,

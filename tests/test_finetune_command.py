@@ -54,6 +54,12 @@ def test_the_list_has_recipes_and_programs() -> None:
             ["medquad-mistral-7b-lora", "--out", "x"],
             "no model 'mistralai/Mistral-7B-Instruct-v0.3' on this machine",
         ),
+        (["mini-ner", "--data", "x.jsonl", "--check"], "x.jsonl: no such file; name yours with --data FILE"),
+        (["mini-ner", "--columns", "text=note", "--check"], "--columns and --dev go with --data"),
+        (
+            ["mini-ner", "--data", "x.jsonl", "--columns", "note=text", "--check"],
+            "column map: no column 'note' of ours; there are id, text, entities",
+        ),
         (["no-such.yaml", "--check"], "cannot read the recipe no-such.yaml"),
         (["mini-ner", "--outt", "x"], "No such option"),
     ],
@@ -98,6 +104,31 @@ def test_a_look_at_the_data(place: Path) -> None:
     assert [row.split()[0] for row in found.stdout.splitlines()] == [
         "rows", "lengths", "model", "steps", "memory", "device", "time",
     ]  # fmt: skip
+
+
+def test_a_file_that_calls_things_otherwise(place: Path) -> None:
+    rows = "Frage;Antwort\n" + "".join(f"Warum {number}?;Nach einer Blutung.\n" for number in range(12))
+    (place / "fragen.csv").write_text(rows, encoding="utf-8")
+    arguments = [str(place / "mine.yaml"), "--data", str(place / "fragen.csv"), "--preview", "1"]
+    assert "neither messages, nor question and answer" in clinical(*arguments).stderr
+    found = clinical(*arguments, "--columns", "question=Frage,answer=Antwort")
+    assert found.exit_code == 0, found.output
+    assert "« Nach einer Blutung.</s>»" in found.stdout
+
+
+def test_rows_of_ones_own_are_scored_on_rows_of_ones_own(place: Path) -> None:
+    from clinical.commands.finetune import Rows, _chosen
+
+    files = ("notes.jsonl",)
+    found = _chosen("mini-ner", (), None, Rows(files, columns="text=note"))
+    assert [(source.file, source.corpus, source.columns) for source in found.data] == [
+        ("notes.jsonl", "", {"text": "note"})
+    ]
+    assert (found.dev, found.hold_out) == ((), 0.1)
+    scored = _chosen("mini-ner", (), None, Rows(files, ("mine.jsonl",), "text=note"))
+    assert [(source.file, source.columns) for source in scored.dev] == [("mine.jsonl", {"text": "note"})]
+    kept = _chosen("mini-ner", ("dev.0.limit=7",), None, Rows(files))
+    assert [(source.corpus, source.limit) for source in kept.dev] == [("bc5cdr:dev", 7)]
 
 
 def test_a_preview(place: Path) -> None:

@@ -54,6 +54,16 @@ def test_rows_with_errors_have_their_line(tokenizer: Any, tmp_path: Path) -> Non
         report.check()
 
 
+def test_faults_of_one_kind_are_one_line(tokenizer: Any, tmp_path: Path) -> None:
+    rows = [{"Frage": "Why?", "Antwort": "So."}] * 3
+    _, report = looked_at(tokenizer, rows_in(tmp_path / "a.jsonl", [*rows, "{broken"]))
+    assert [fault.replace(str(tmp_path), "") for fault in report.faults] == [
+        "/a.jsonl line 1 and 2 more: neither messages, nor question and answer, nor text among its names "
+        "(Frage, Antwort); say how it calls them: question=…,answer=…",
+        "/a.jsonl line 4: not valid JSON (Expecting property name enclosed in double quotes, column 2)",
+    ]
+
+
 def test_long_rows_are_named_and_refused_unless_allowed(tokenizer: Any, tmp_path: Path) -> None:
     data = rows_in(tmp_path / "a.jsonl", [pair(1), pair(2, "word " * 200), pair(3)])
     prepared, report = looked_at(tokenizer, data, "max_length=64")
@@ -94,6 +104,22 @@ def test_a_held_out_share_has_no_question_of_the_training_rows(tokenizer: Any, t
     assert 0 < len(prepared.dev) < 40
     assert len(prepared.dev) + len(prepared.rows) == 80
     assert not {row.group for row in prepared.dev} & {row.group for row in prepared.rows}
+
+
+def test_a_note_that_is_held_out_is_held_out_whole_and_scored(tokenizer: Any, tmp_path: Path) -> None:
+    def note(number: int) -> dict[str, Any]:
+        text = f"Visit {number}. " + "Given aspirin for fever. " * 12
+        start = text.index("aspirin")
+        return {"text": text, "entities": [[start, start + 7, "Medication"]]}
+
+    rows_in(tmp_path / "a.jsonl", [note(number) for number in range(30)])
+    data = f"[{{task: ner, file: {tmp_path / 'a.jsonl'}}}]"
+    prepared, _ = looked_at(tokenizer, data, "hold_out=0.3", "chunk_pieces=24")
+    assert not {row.group for row in prepared.dev} & {row.group for row in prepared.rows}
+    assert len({row.group for row in prepared.dev}) < len(prepared.dev)
+    (gold,) = prepared.gold
+    assert (len(gold.documents), gold.labels) == (len(prepared.dev), ("Medication",))
+    assert {entity.text for document in gold.documents for entity in document.entities} == {"aspirin"}
 
 
 def test_a_tokenizer_without_an_end_is_refused(tokenizer: Any, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 import tempfile
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from clinical.finetune.preflight import Report
     from clinical.finetune.preparation import Prepared
     from clinical.finetune.recipe import Recipe, Source
+
+HELD_OUT = 0.1
+"""Share of a user's rows that are scored on, where neither recipe nor call says."""
 
 COMMANDS = {
     "light-ner": ("clinical.finetune.light_ner", "the light tagger: LoRA adapter and heads on MiniLM"),
@@ -77,6 +80,12 @@ class FinetuneCommand(click.Command):
 @click.option(
     "--data", "files", metavar="FILE", multiple=True, help="Your own rows (.jsonl, .json, .csv); repeatable."
 )
+@click.option(
+    "--dev", metavar="FILE", multiple=True, help="Your rows to score on.  [default: a share of --data]"
+)
+@click.option(
+    "--columns", metavar="MAP", help="How your files call ours: question=Frage,answer=Antwort, or text=note."
+)
 @click.option("--check", is_flag=True, help="Only look at the data and tell what it would need.")
 @click.option("--preview", "shown", type=click.IntRange(1), help="Only show so many rows, token by token.")
 @click.option("--dry-run", is_flag=True, help="Only rehearse: two steps on a tiny clone of the base.")
@@ -92,6 +101,8 @@ def finetune(
     out: Path | None,
     base: str | None,
     files: tuple[str, ...],
+    dev: tuple[str, ...],
+    columns: str | None,
     check: bool,
     shown: int | None,
     dry_run: bool,
@@ -107,7 +118,7 @@ def finetune(
     Examples:
       clinical finetune --list
       clinical finetune mini-ner --out out/mini-ner
-      clinical finetune mini-ner --data my-notes.jsonl --preview 2
+      clinical finetune mini-ner --data my-notes.jsonl --columns text=note,entities=spans --preview 2
       clinical finetune suite-mistral-7b-qlora --check
       clinical finetune suite-mistral-7b-qlora --set lora.r=32 --out out/suite
       clinical finetune light-ner -- --help
@@ -121,7 +132,7 @@ def finetune(
         sys.argv = [f"{module.rsplit('.', 1)[-1]}.py", *ctx.meta.get("own", ())]
         importlib.import_module(module).main()
         return
-    chosen = _chosen(recipe, changes, base, files)
+    chosen = _chosen(recipe, changes, base, Rows(files, dev, columns))
     if dry_run:
         _rehearse(chosen)
         return
@@ -149,14 +160,58 @@ def _list() -> None:
         click.echo(f"{name:<{width}}  {what}")
 
 
-def _chosen(name: str, changes: tuple[str, ...], base: str | None, files: tuple[str, ...]) -> Recipe:
+@dataclass(frozen=True)
+class Rows:
+    """The user's own rows: files to train on, files to score on, and how they call our columns."""
+
+    files: tuple[str, ...] = ()
+    dev: tuple[str, ...] = ()
+    columns: str | None = None
+
+    def named(self, sources: tuple[Source, ...]) -> tuple[Source, ...]:
+        """Return the sources, those of the user's files with the column map."""
+        from clinical.corpora.row_files import parse_columns
+        from clinical.finetune.recipe import names_of
+
+        if self.columns is None:
+            return sources
+        return tuple(
+            replace(source, columns=parse_columns(self.columns, names_of(source.task)))
+            if source.file in (*self.files, *self.dev)
+            else source
+            for source in sources
+        )
+
+
+def _chosen(name: str, changes: tuple[str, ...], base: str | None, rows: Rows) -> Recipe:
     """Return the recipe with what the call changes."""
     from clinical.finetune.recipe import load
 
     recipe = load(name, changes)
     if base:
         recipe = replace(recipe, base=base)
-    return replace(recipe, data=_with_files(recipe, files)) if files else recipe
+    if not rows.files:
+        if rows.columns or rows.dev:
+            raise UsageError("--columns and --dev go with --data; a recipe's own: --set data.0.columns={…}")
+        return recipe
+    data = _with_files(recipe, rows.files)
+    if rows.dev:
+        first = next(source for source in data if source.file in rows.files)
+        scored = tuple(replace(first, file=file, weight=1.0) for file in rows.dev)
+        recipe = replace(recipe, dev=rows.named(scored))
+    elif data != recipe.data and not any(source.corpus for source in data) and not _named(changes, "dev"):
+        # What another corpus holds says nothing of rows with other labels, and may not be here.
+        share = recipe.hold_out or (0.0 if _named(changes, "hold_out") else HELD_OUT)
+        recipe = replace(recipe, dev=(), hold_out=share)
+        click.echo(
+            f"{share:.0%} of your rows are held out to score on; or name them with --dev FILE", err=True
+        )
+    return replace(recipe, data=rows.named(data))
+
+
+def _named(changes: tuple[str, ...], key: str) -> bool:
+    """Return whether the call itself sets this key."""
+    return any(change.partition("=")[0].strip().split(".")[0] == key for change in changes)
 
 
 def _with_files(recipe: Recipe, files: tuple[str, ...]) -> tuple[Source, ...]:
