@@ -106,7 +106,9 @@ class LightAnswerer:
         best = weighed[0]
         score = best.score if self.plain else _is_answer(subject, best)
         if score < self.threshold:
-            nearest = tuple(cite(question, group[0]) for group in alike(weighed)[:NEAREST])
+            # What names most of what is asked for comes first, whatever it lacks.
+            by_names = sorted(weighed, key=lambda one: -subject.share(one.names))
+            nearest = tuple(cite(question, group[0]) for group in alike(by_names)[:NEAREST])
             return replace(empty, score=score, nearest=nearest)
         groups = alike([found for found in weighed if self._belongs(found, best)])[: self.most]
         if not self.plain:

@@ -133,8 +133,8 @@ class ByAssertion:
             of_allergy = citation.section == ALLERGIES or bool(_REACTS.search(citation.text))
             if of_allergy and "allerg" not in question.lower():
                 status = None
-            elif status == "present" and _OF_USE.match(question) and _has_ended(stretch, citation, mentions):
-                status = "negated"
+            elif status in ("present", "historical") and _OF_USE.match(question):
+                status = "negated" if _has_ended(stretch, citation, mentions) else status
             found.append((status, citation.score or 1.0))
         return _shares(found, of_now=bool(_OF_NOW.match(question)))
 

@@ -139,7 +139,8 @@ def test_an_amount_that_is_asked_for_is_no_sentence_without_one() -> None:
     assert [one.text for one in answerer.answer("What was the dose of nystatin?", of(text)).sentences] == [
         "Nystatin 5 mL four times a day."
     ]
-    assert answerer.answer("What was the dose of nystatin?", of(text.split(". ")[0])).abstained
+    none = answerer.answer("What was the dose of nystatin?", of("She sings 2 songs. " + text.split(". ")[0]))
+    assert (none.abstained, none.nearest[0].text) == (True, "Nystatin helped against the thrush")
     assert answerer.answer("What did nystatin do?", of(text)).citations[0].start == 0
 
 
@@ -434,6 +435,7 @@ def test_a_note_that_gives_orders_stays_a_part_of_the_document() -> None:
         ("Does she take aspirin?", "Aspirin was given for years. It was stopped in May.", "no"),
         ("Does she take aspirin?", "Takes aspirin 75 mg; ibuprofen was stopped.", "yes"),
         ("Does she take aspirin?", "Aspirin 75 mg until the check in May.", "yes"),
+        ("Does she take aspirin?", "PMH: bleed on aspirin. Stopped it.", "no"),
         ("Does she take aspirin?", "Aspirin allergy since childhood.", "maybe"),
         ("Is she allergic to aspirin?", "Aspirin allergy since childhood.", "yes"),
         ("Did she take aspirin?", "She used to take aspirin.", "yes"),
