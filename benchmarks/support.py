@@ -156,13 +156,9 @@ def _texts(source: str) -> Iterator[tuple[Note, list[str]]]:
 
 
 def telegram(text: str) -> str:
-    """Return a sentence without its small words, but for those that deny."""
-    kept = [
-        word
-        for word in text.split()
-        if word.lower().strip(".,;") not in SMALL_WORDS - {"no", "not", "denies", "denied"}
-    ]
-    return " ".join(kept)
+    """Return a sentence without its small words, but for those that deny or tell the sex."""
+    dropped = SMALL_WORDS - {"no", "not", "denies", "denied", "he", "she", "his", "her"}
+    return " ".join(word for word in text.split() if word.lower().strip(".,;") not in dropped)
 
 
 def _measure(

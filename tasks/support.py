@@ -283,8 +283,9 @@ class Support:
         return [side for unit in self.units for side in _sides(unit.text)]
 
     def _sex_doubts(self, text: str) -> Iterator[_Doubt]:
-        """ "He" of somebody whom the note calls "she" throughout."""
-        if not _OTHERS.search(text):
+        """Find "he" of somebody whom the note calls "she" throughout; in a dialogue the patient is "I" and "you"."""
+        is_dialogue = any(unit.speaker for unit in self.units[:1])
+        if not is_dialogue and not _OTHERS.search(text):
             for said, other in ((_HE, _SHE), (_SHE, _HE)):
                 wrong = said.search(text)
                 if wrong and not other.search(text) and self._only(other, said):
