@@ -185,9 +185,11 @@ def _figures(
         figures += [(f"{value:.2f}", name.replace("_", " ")) for name, value in card["dev_scores"].items()]
     if steps:
         last = steps[-1]
+        # The loss is written every few steps, the score at the end too.
+        reached = max(record["step"] for record in (*steps, *scored))
         rates = sorted(record["tokens_per_second"] for record in steps[1:] or steps)
         figures += [
-            (f"{last['step']} of {run.get('steps', '?')}", "steps"),
+            (f"{reached} of {run.get('steps', '?')}", "steps"),
             (f"{last['tokens']:,}", "tokens"),
             (f"{rates[len(rates) // 2]:,.0f}", "tokens per second, median"),
             (duration(last["seconds"]), "time"),
