@@ -35,6 +35,7 @@ MOST_DATED = 6
 
 _ALLERGIC = re.compile(r"\ballergic to (?P<to>[A-Za-z-]+(?: (?:and|or) [A-Za-z-]+)?)", re.IGNORECASE)
 _SIDE = re.compile(r"\b([Ll]eft|[Rr]ight|LEFT|RIGHT|L|R)\b")
+_REST = re.compile(r"(?<=\w)[^.,;\n]{0,60}")
 _SIDE_BEFORE = re.compile(_SIDE.pattern + r"\s$")
 _SEX = re.compile(
     r"\b\d{1,3}[- ]?(?:year|yr)s?[- ]?old\s+(?:[\w-]+\s+){0,2}?"
@@ -200,9 +201,12 @@ def _allergies(document: Document) -> Iterator[Source]:
 
 
 def _no_allergies(document: Document) -> Iterator[Source]:
-    found = denies_allergy(document.note.text)
+    """Yield the words that deny allergies, as far as they go: "No" of "No known drug allergies" says too little."""
+    text = document.note.text
+    found = denies_allergy(text)
     if found is not None:
-        yield _source(document, *found.span())
+        rest = _REST.match(text, found.end())
+        yield _source(document, found.start(), rest.end() if rest else found.end())
 
 
 def _dose_conflicts(documents: Sequence[Document]) -> Iterator[Conflict]:

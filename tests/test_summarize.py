@@ -251,6 +251,12 @@ def test_a_timeline_is_in_order_and_shows_what_does_not_fit() -> None:
     assert summary.details["documents"][0] == {"id": "a/jan.txt", "path": None, "date": "2024-01-14"}
 
 
+def test_a_denied_allergy_is_quoted_as_far_as_it_goes() -> None:
+    notes = [Note("1", "ALLERGIES: Penicillin."), Note("2", "ALLERGIES: No known drug allergies. Well.")]
+    (conflict,) = together(notes, LIGHT, recognizer=WordRecognizer()).conflicts
+    assert conflict.text == "Penicillin in 1, but ALLERGIES: No known drug allergies in 2"
+
+
 def test_two_doses_on_one_day_are_a_conflict_and_two_sexes_a_question() -> None:
     notes = [
         Note("1", "Date: 2024-02-20\n63-year-old man. MEDICATIONS: Lisinopril 10 mg daily."),
