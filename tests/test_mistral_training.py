@@ -38,10 +38,11 @@ def tokens(tokenizer: Any) -> TextTokens:
 
 
 def small_model(tokenizer: Any) -> Any:
-    from clinical.finetune.pretrain import Shape, new_model
+    from clinical.finetune.pretrain import new_model
+    from clinical.finetune.sizes import Size
     from clinical.finetune.tokenizer import CONTROL_TOKENS
 
-    shape = Shape(hidden=64, layers=1, heads=2, kv_heads=1, ffn=64, vocab=len(tokenizer), context=256)
+    shape = Size(hidden=64, layers=1, heads=2, kv_heads=1, ffn=64, vocab=len(tokenizer), context=256)
     vocabulary = tokenizer.get_vocab()
     return new_model(shape, {token: vocabulary[token] for token in CONTROL_TOKENS}, seed=0)
 
