@@ -13,7 +13,7 @@ has it. No passage is shown whose file has changed since it was indexed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, lru_cache
 from itertools import pairwise
@@ -101,7 +101,7 @@ def find(
     *,
     k: int = 10,
     mode: Mode = "hybrid",
-    assertion: AssertionStatus | None = None,
+    assertion: AssertionStatus | Collection[AssertionStatus] | None = None,
     section: str | None = None,
     filter: Filter = EVERYTHING,
     expand: bool = True,
@@ -110,14 +110,15 @@ def find(
 ) -> Found:
     """Return the `k` best passages of the notes in the paths.
 
-    With `assertion` only those where it is that of the query's words; `present` keeps passages without any of
-    the words too, since nothing there speaks against them. With `section` only those in that section, with `filter`
-    only those that it lets through. What is far from the query comes last. Unless told not to `expand`, other names of
-    what is asked for are looked for too. A `chooser` reads the best passages and puts the sentences that it chooses in
-    their place.
+    With `assertion`, one or several, only those where it is that of the query's words; `present` keeps passages
+    without any of the words too, since nothing there speaks against them. With `section` only those in that section,
+    with `filter` only those that it lets through. What is far from the query comes last. Unless told not to `expand`,
+    other names of what is asked for are looked for too. A `chooser` reads the best passages and puts the sentences that
+    it chooses in their place.
     Raises `UsageError` for a query without words, paths that are not there, and a section that there is not.
     """
     asked = read_query(query, names=expand)
+    wanted: Collection[AssertionStatus] | None = (assertion,) if isinstance(assertion, str) else assertion
     check_paths(paths)
     with open_index(paths, embedder.id) as store:
         vector = None if mode == "lexical" else asked.vector(embedder)
@@ -130,7 +131,7 @@ def find(
                 remarks = (f"{busy}; searched what is indexed so far",)
                 total = replace(total, paths=files_of(paths)[0])
             search = _Search(store, asked, vector, total.paths, embedder)
-            hits = search.hits(k, mode, assertion, filter, section)
+            hits = search.hits(k, mode, wanted, filter, section)
             if not search.stale or remarks:
                 break
             with store.transaction():
@@ -167,7 +168,7 @@ class _Search:
         self,
         k: int,
         mode: Mode,
-        assertion: AssertionStatus | None,
+        assertion: Collection[AssertionStatus] | None,
         filter: Filter = EVERYTHING,
         section: str | None = None,
     ) -> list[Hit]:
@@ -346,6 +347,6 @@ def _weight(assertion: Assertion | None) -> int:
     return PRIORITY.index(assertion.status) if assertion else -1
 
 
-def _passes(hit: Hit, wanted: AssertionStatus) -> bool:
+def _passes(hit: Hit, wanted: Collection[AssertionStatus]) -> bool:
     status = hit.assertion.status if hit.assertion else "present"
-    return status == wanted
+    return status in wanted

@@ -8,6 +8,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+import click
 import numpy as np
 import pytest
 from bs4 import BeautifulSoup
@@ -17,6 +18,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from clinical.cli import cli
+from clinical.commands.search import Assertions
+from clinical.commands.search import search as search_command
 from clinical.documents.annotations import Entity
 from clinical.documents.note import Note
 from clinical.documents.reading import read
@@ -111,6 +114,24 @@ def test_only_the_affirmed_or_only_the_denied(notes: Path) -> None:
     }
     assert names(search("chest pain", notes, mode="lexical", assertion="present")) == ["angina"]
     assert names(search("chest pain", notes, mode="lexical", assertion="negated")) == ["denial"]
+
+
+def test_several_assertions_at_once(notes: Path) -> None:
+    (notes / "past.txt").write_text("History of chest pain.", encoding="utf-8")
+    (notes / "none.txt").write_text("The chest is clear.", encoding="utf-8")
+
+    def found(query: str, *assertion: str) -> set[str]:
+        return set(names(search(query, notes, mode="lexical", assertion=assertion)))
+
+    assert found("chest pain", "negated", "historical") == {"denial", "past"}
+    assert found("chest pain", "present", "historical") == {"angina", "past", "none"}
+    assert found("chest pain", "possible", "family") == set()
+    # The words of the title do not stand in the passage: it passes with `present`, whatever else is asked for.
+    (notes / "letter.jsonl").write_text(
+        '{"id": "1", "title": "Migraine", "text": "Seen today."}', encoding="utf-8"
+    )
+    assert found("migraine", "family", "present") == {"letter"}
+    assert found("migraine", "family", "historical") == set()
 
 
 def test_only_one_section(notes: Path) -> None:
@@ -327,6 +348,11 @@ def test_the_page_marks_what_is_said_and_runs_nothing(notes: Path) -> None:
         (["pain", ".", "--mode", "lexicl"], "did you mean lexical?"),
         (["pain", ".", "--assertion", "absent"], "no assertion 'absent'; available: present, negated"),
         (["pain", ".", "--assertion", "denied"], "available: present, negated"),
+        (
+            ["pain", ".", "--assertion", "present,historicl"],
+            "no assertion 'historicl'; did you mean historical?",
+        ),
+        (["pain", ".", "--assertion", "present,"], "no assertion ''; available: present, negated"),
     ],
 )
 def test_a_wrong_call_is_one_line(
@@ -337,6 +363,25 @@ def test_a_wrong_call_is_one_line(
     assert (result.exit_code, result.stdout) == (2, "")
     assert line in result.stderr
     assert "Traceback" not in result.stderr
+
+
+@pytest.mark.embedded
+def test_the_command_takes_several_assertions(notes: Path) -> None:
+    (notes / "past.txt").write_text("History of chest pain.", encoding="utf-8")
+    result = run(
+        "search", "chest pain", str(notes), "--mode", "lexical", "--assertion", "negated, historical"
+    )
+    hits = [json.loads(line) for line in result.stdout.splitlines()]
+    assert result.exit_code == 0
+    assert {Path(hit["path"]).stem: hit["assertion"]["status"] for hit in hits} == {
+        "denial": "negated",
+        "past": "historical",
+    }
+
+
+def test_the_last_of_several_assertions_is_completed() -> None:
+    found = Assertions().shell_complete(click.Context(search_command), search_command.params[0], "present,hi")
+    assert [item.value for item in found] == ["present,historical"]
 
 
 @pytest.mark.embedded

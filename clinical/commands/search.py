@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import click
+from click.shell_completion import CompletionItem
 
 from clinical.commands.options import Name, model_options, search_options
 from clinical.errors import UsageError
@@ -29,6 +30,28 @@ def _assertions() -> Sequence[str]:
     return get_args(AssertionStatus)
 
 
+class Assertions(click.ParamType[tuple[str, ...]]):
+    """One assertion or several, with commas between."""
+
+    name = "assertions"
+    one = Name("assertion", _assertions)
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, ...]:
+        """Return the names, or fail in one line at the first that there is not."""
+        names = [name.strip() for name in str(value).split(",")]
+        return tuple(self.one.convert(name, param, ctx) for name in names)
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """Return the names that the last of those written could become."""
+        before, comma, last = incomplete.rpartition(",")
+        found = self.one.shell_complete(ctx, param, last)
+        return [CompletionItem(before + comma + item.value) for item in found]
+
+
 @click.command(short_help="Find where it is said: passages that answer to a query.")
 @click.argument("query")
 @click.argument("paths", metavar="PATH…", nargs=-1, required=True)
@@ -44,10 +67,10 @@ def _assertions() -> Sequence[str]:
 @search_options
 @click.option(
     "--assertion",
-    metavar="A",
-    type=Name("assertion", _assertions),
+    metavar="A,B",
+    type=Assertions(),
     help="Only passages where the words of the query are present, negated, possible, historical, "
-    "hypothetical or of the family.",
+    "hypothetical or family (of the family); several with commas.",
 )
 @click.option(
     "--embedder",
@@ -78,7 +101,7 @@ def search(
     paths: tuple[str, ...],
     count: int,
     mode: Mode,
-    assertion: AssertionStatus | None,
+    assertion: tuple[AssertionStatus, ...] | None,
     embedder: str | None,
     section: str | None,
     within: str | None,
@@ -103,6 +126,7 @@ def search(
       clinical search "chest pain on exertion" notes/
       clinical search anticoagulant notes/ letters.jsonl -k 3 --section medications
       clinical search fever notes/ --assertion present --format jsonl > hits.jsonl
+      clinical search stroke notes/ --assertion present,historical
       clinical search MI notes/ --path 'cardiology/*' --since 2024-05 --until 2024
     """
     from clinical.commands.index import show_changes, update_progress
