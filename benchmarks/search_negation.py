@@ -1,8 +1,8 @@
-"""How many of the best hits deny what was searched for, with and without `--assertion present`.
+"""How many of the best hits deny what was searched for, with and without `--assertion`.
 
     python benchmarks/search_negation.py             # E3C train, whose errors were read
     python benchmarks/search_negation.py --test      # E3C dev, on which nothing was chosen
-    python benchmarks/search_negation.py --errors    # and each wrong decision
+    python benchmarks/search_negation.py --errors    # and each wrong decision of `--assertion present`
 
 The case reports of E3C say of every event whether it is affirmed or negated. Each term that is affirmed in one place
 and negated in another is searched for, as a user would, among all reports of the split. A passage denies the term
@@ -10,6 +10,8 @@ when all that the annotators marked of it there is negated; a passage where noth
 "Clinical" terms are those that stand within a clinical entity somewhere; others are words such as "found" or "history".
 A search by meaning alone is measured with the terms that have another name (`clinical.facts.synonyms`): that one is
 searched for, without expansion, so that the words of the query stand in none of the passages that count.
+The annotators call affirmed what was once, is planned or is only suspected, too: so beside `present` alone stands every
+assertion but `negated`, which is the question that they answered.
 The aim: less than 5 % of the hits deny the term, and 95 % of those that affirm it are kept. Intervals are bootstrapped
 over the terms. The last line is the same as JSON.
 """
@@ -24,10 +26,12 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 
 from clinical.corpora.records import GoldDocument, read
+from clinical.documents.annotations import AssertionStatus
 from clinical.facts.synonyms import expand
 from clinical.index.hits import Hit
 from clinical.models.embedder import Embedder
@@ -35,6 +39,11 @@ from clinical.tasks.search import find
 
 K = 10
 DRAWS = 1000
+WANTED: tuple[tuple[AssertionStatus, ...], ...] = (
+    ("present",),
+    tuple(status for status in get_args(AssertionStatus) if status != "negated"),
+)
+"""The values of `--assertion` that are compared."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +63,7 @@ class Row:
 
     split: str
     searched: str
+    assertion: str
     terms: int
     denied_before: tuple[float, float, float]
     denied_after: tuple[float, float, float]
@@ -95,16 +105,22 @@ def denies(hit: Hit, term: str, documents: Mapping[str, GoldDocument]) -> bool |
 
 def count(
     query: str, term: str, folder: str, documents: Mapping[str, GoldDocument], embedder: Embedder, log: bool
-) -> Counts:
-    """Return the counts of one term when this is searched for."""
+) -> list[Counts]:
+    """Return the counts of one term when this is searched for, with each of `WANTED`."""
     expanded = query == term
     before = find(query, [folder], embedder, k=K, expand=expanded).hits
-    after = find(query, [folder], embedder, k=K, expand=expanded, assertion="present").hits
+    filtered = [find(query, [folder], embedder, k=K, expand=expanded, assertion=one).hits for one in WANTED]
+    if log:
+        _log(term, before, filtered[0], documents)
+    return [_counts(term, before, after, documents) for after in filtered]
+
+
+def _counts(
+    term: str, before: Sequence[Hit], after: Sequence[Hit], documents: Mapping[str, GoldDocument]
+) -> Counts:
     places = {(hit.path, hit.start) for hit in after}
     said = {(hit.path, hit.start): denies(hit, term, documents) for hit in before}
     left = [denies(hit, term, documents) for hit in after]
-    if log:
-        _log(term, before, after, documents, places)
     return Counts(
         denying=sum(value is True for value in said.values()),
         affirming=sum(value is False for value in said.values()),
@@ -119,8 +135,8 @@ def _log(
     before: Sequence[Hit],
     after: Sequence[Hit],
     documents: Mapping[str, GoldDocument],
-    places: set[tuple[str, int]],
 ) -> None:
+    places = {(hit.path, hit.start) for hit in after}
     for hit in after:
         if denies(hit, term, documents):
             print(f"denies, was shown   [{term}] {' '.join(hit.text.split())}")
@@ -143,14 +159,19 @@ def measure(split: str, log: bool) -> list[Row]:
         embedder = Embedder()
         terms = terms_of(documents)
 
-        def counted(query: str, term: str) -> Counts:
+        def counted(query: str, term: str) -> list[Counts]:
             return count(query, term, str(notes), by_name, embedder, log)
 
         found = {term: counted(term, term) for term in terms}
         clinical = [found[term] for term, is_clinical in terms.items() if is_clinical]
         named = [counted(name, term) for term in terms for name in other_names(term)]
     searched = {"terms": list(found.values()), "clinical terms": clinical, "by another name": named}
-    return [Row(split, name, len(some), *_shares(some)) for name, some in searched.items() if some]
+    return [
+        Row(split, name, ",".join(wanted), len(some), *_shares([counts[place] for counts in some]))
+        for name, some in searched.items()
+        for place, wanted in enumerate(WANTED)
+        if some
+    ]
 
 
 def _shares(found: Sequence[Counts]) -> Iterator[tuple[float, float, float]]:
@@ -176,16 +197,14 @@ def main() -> None:
     parser.add_argument("--errors", action="store_true", help="print each wrong decision (train only)")
     asked = parser.parse_args()
     rows = measure("dev" if asked.test else "train", asked.errors and not asked.test)
-    print(
-        "| split | searched for | queries | hits that deny | with --assertion present | affirming hits kept |"
-    )
-    print("|---|---|---:|---:|---:|---:|")
+    print("| split | searched for | queries | --assertion | hits that deny | with it | affirming hits kept |")
+    print("|---|---|---:|---|---:|---:|---:|")
     for row in rows:
         cells = (
             f"{value} % ({low}-{high})"
             for value, low, high in (row.denied_before, row.denied_after, row.kept)
         )
-        print(f"| {row.split} | {row.searched} | {row.terms} | {' | '.join(cells)} |")
+        print(f"| {row.split} | {row.searched} | {row.terms} | {row.assertion} | {' | '.join(cells)} |")
     print(json.dumps([asdict(row) for row in rows]))
 
 
