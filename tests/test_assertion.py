@@ -277,6 +277,81 @@ def test_label_decides_what_a_cue_can_say(
     assert read(text.replace(mention, f"«{mention}»"), label) == expected
 
 
+ENDED = [
+    # Not there now: said to have ended, or to rest.
+    ("He is off «aspirin».", "negated"),
+    ("Off «oxygen» now.", "negated"),
+    ("He came off aspirin and «clopidogrel».", "negated"),
+    ("He has been off «insulin» since May.", "negated"),
+    ("«Warfarin» off since Monday.", "negated"),
+    ("«Aspirin» on hold.", "negated"),
+    ("«Aspirin» 75 mg daily is on hold for the procedure.", "negated"),
+    ("«Aspirin» (on hold).", "negated"),
+    ("Holding «metformin».", "negated"),
+    ("«Aspirin» was discontinued.", "negated"),
+    ("«Aspirin»: stopped.", "negated"),
+    ("«Aspirin» 75 mg (stopped 2019), metformin 500 mg.", "negated"),
+    ("«Lisinopril» d/c'd.", "negated"),
+    ("D/c'd «lisinopril».", "negated"),
+    ("«Warfarin» held since the bleed.", "negated"),
+    ("Switched from «warfarin» to apixaban.", "negated"),
+    ("«Warfarin» was replaced by apixaban.", "negated"),
+    ("Gave up «alcohol».", "negated"),
+    # Said to have been.
+    ("She used to take «aspirin».", "historical"),
+    ("He used to «smoke».", "historical"),
+    ("Previously on «methotrexate», now on adalimumab.", "historical"),
+    ("Ex-«smoker».", "historical"),
+    # What looks like it.
+    ("Aspirin 75 mg (stopped 2019), «metformin» 500 mg.", "present"),
+    ("Aspirin: stopped, «insulin» started.", "present"),
+    ("Previously on methotrexate, now on «adalimumab».", "present"),
+    ("Previously on methotrexate, now «adalimumab».", "present"),
+    ("Switched from warfarin to «apixaban».", "present"),
+    ("Warfarin was replaced by «apixaban».", "present"),
+    ("He is not off «oxygen» yet.", "present"),
+    ("Off-label «rituximab».", "present"),
+    ("He took «aspirin» on and off.", "present"),
+    ("She is used to taking «insulin» herself.", "present"),
+    ("Forceps were used to take a «biopsy».", "present"),
+    ("He cut off the «cast».", "present"),
+    ("After the «angiogram» d/c'd home.", "present"),
+]
+
+
+@pytest.mark.parametrize(("marked", "status"), ENDED)
+def test_a_drug_that_has_ended_is_not_present(marked: str, status: str) -> None:
+    assert read(marked, "Medication")[0] == status
+
+
+@pytest.mark.parametrize("mention", ["back pain", "fever"])
+def test_off_and_hold_say_nothing_of_a_finding(mention: str) -> None:
+    for sentence in (
+        "Off aspirin, «{}».",
+        "Aspirin on hold, «{}».",
+        "Is off work with «{}».",
+        "«{}» on and off.",
+    ):
+        assert read(sentence.format(mention), "Symptom") == ("present", None)
+
+
+# A query has one label for drugs and findings: what a drug was stopped for is there.
+@pytest.mark.parametrize(
+    ("marked", "status"),
+    [
+        ("Taken off warfarin for «GI bleed».", "present"),
+        ("She stopped aspirin for «epistaxis».", "present"),
+        ("He denies fever, now has «cough».", "present"),
+        ("No diagnosis for his «pain» was made.", "present"),
+        ("There was no staining for «CK7».", "negated"),
+        ("Discharged without the need for «oxygen».", "negated"),
+        ("He is not a candidate for «surgery».", "negated"),
+    ],
+)
+def test_what_is_done_for_a_finding_does_not_deny_it(marked: str, status: str) -> None:
+    assert read(marked, "Query")[0] == status
+
+
 @pytest.mark.parametrize("label", sorted(NOT_ASSESSED))
 def test_some_labels_have_no_assertion(label: str) -> None:
     earlier = Assertion("negated", Span(0, 2, "No"))
