@@ -7,8 +7,9 @@ from typing import IO, TYPE_CHECKING
 
 from clinical.documents.answers import Answer, AnswerSentence, Citation
 from clinical.errors import UsageError
-from clinical.formats.answers_page import page, said
+from clinical.formats.answers_page import page
 from clinical.formats.display import one_line, title
+from clinical.formats.found import place_of, said
 from clinical.formats.json_records import dumps
 from clinical.formats.streams import binary_sink
 from clinical.formats.table import ConsoleOutput
@@ -90,9 +91,7 @@ def _said(sentence: AnswerSentence, citations: Sequence[Citation]) -> Iterator[s
 def _place(number: int, citation: Citation) -> Text:
     from rich.text import Text
 
-    text = Text(f"[{number}] ", style="cyan").append(
-        one_line(f"{citation.path}:{citation.line}"), style="bold not dim default"
-    )
+    text = Text(f"[{number}] ", style="cyan").append(place_of(citation), style="bold not dim default")
     if citation.id != citation.path:
         text.append(f"  {one_line(citation.id)}", style="default")
     for fact in (title(citation.section or ""), one_line(citation.date or "")):

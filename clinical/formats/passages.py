@@ -8,8 +8,9 @@ from typing import IO, TYPE_CHECKING
 
 from clinical.errors import UsageError
 from clinical.formats.display import one_line, title
+from clinical.formats.found import place_of, said
 from clinical.formats.json_records import dumps
-from clinical.formats.passages_page import FARTHER, NOTHING_NEAR, also, page, said
+from clinical.formats.passages_page import FARTHER, NOTHING_NEAR, also, page
 from clinical.formats.streams import binary_sink
 from clinical.formats.table import ConsoleOutput, highlight
 from clinical.index.hits import Hit, other_name_of
@@ -63,7 +64,7 @@ def _heading(hit: Hit) -> Text:
     """Return the line above a passage: rank, file and line, section, and what is said of the words."""
     from rich.text import Text
 
-    text = Text(f"{hit.rank}. ", style="dim").append(one_line(f"{hit.path}:{hit.line}"), style="bold not dim")
+    text = Text(f"{hit.rank}. ", style="dim").append(place_of(hit), style="bold not dim")
     if hit.id != hit.path:
         text.append(f"  {one_line(hit.id)}", style="not dim")
     if hit.section:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from clinical.formats.display import one_line, title, visible
+from clinical.formats.display import one_line, visible
+from clinical.formats.found import facts_of, place_of, said
 from clinical.formats.templates import fill
 from clinical.index.hits import Hit, other_name_of
 
@@ -21,7 +22,7 @@ def page(query: str, hits: Sequence[Hit]) -> bytes:
     far = [_article(hit) for hit in hits if not hit.near]
     return fill(
         "passages_page.html",
-        query=one_line(query),
+        asked=one_line(query),
         near=near,
         far=far,
         nothing_near=NOTHING_NEAR,
@@ -30,29 +31,14 @@ def page(query: str, hits: Sequence[Hit]) -> bytes:
 
 
 def _article(hit: Hit) -> dict[str, Any]:
-    facts = [
-        one_line(hit.id) if hit.id != hit.path else "",
-        one_line(hit.title or ""),
-        hit.date or "",
-        title(hit.section or ""),
-        f"characters {hit.start}–{hit.end}",
-    ]
     return {
         "rank": hit.rank,
-        "place": one_line(f"{hit.path}:{hit.line}"),
-        "facts": [fact for fact in facts if fact],
+        "place": place_of(hit),
+        "facts": list(facts_of(hit)),
         "also": also(hit),
         "said": said(hit),
         "pieces": list(_pieces(hit)),
     }
-
-
-def said(hit: Hit) -> str:
-    """Return what the passage says of the query's words when they are not simply there: 'negated "denies"'."""
-    if hit.assertion is None or hit.assertion.status == "present":
-        return ""
-    cue = hit.assertion.cue
-    return f'{hit.assertion.status} "{one_line(cue.text)}"' if cue else hit.assertion.status
 
 
 def also(hit: Hit) -> str:
