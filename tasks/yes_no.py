@@ -6,9 +6,9 @@
 Of notes, the sentences that answer decide by what they say of the words asked for: "denies", "no evidence of" is no,
 "possible" is maybe (`clinical.facts.assertion`). What they say of a relative, of an allergy, or without those words,
 counts only where nothing else answers, as maybe; to "is he …?" the past is no more than a maybe beside what is said of
-now, and to "does she take …?" what has ended is no. Of a study, its wording decides: significance, differences, p
-values, hedges, and how the question is put, weighed as learned from the training questions of PubMedQA
-(`clinical finetune study-decision`).
+now. What has ended is no to "does she take …?", yes to "did she take …?" and to "is she off …?". Of a study, its
+wording decides: significance, differences, p values, hedges, and how the question is put, weighed as learned from the
+training questions of PubMedQA (`clinical finetune study-decision`).
 
     Jin, Dhingra, Liu, Cohen, Lu. PubMedQA: a dataset for biomedical research question answering. EMNLP 2019.
 """
@@ -63,6 +63,11 @@ _ENDED = re.compile(
     r"|\bd/?c'?d\b",
     re.IGNORECASE,
 )
+_IS_OVER = re.compile(
+    rf"{_ENDED.pattern}|\b(?:resolved|disappeared|subsided|abated|vanished|gone|recovered|cured|weaned)\b",
+    re.IGNORECASE,
+)
+_ASKS_FOR_AN_END = re.compile(rf"{_IS_OVER.pattern}|\b(?:stop|discontinue|hold|resolve)\b", re.IGNORECASE)
 _REACTS = re.compile(r"\b(?:allerg|intoleran|anaphyla|adverse reaction)", re.IGNORECASE)
 _CLAUSE = re.compile(r";|\b(?:and|but)\b", re.IGNORECASE)
 _PERSON = re.compile(r"\b(?:Mr|Mrs|Ms|Miss|Dr|Prof)\b\.?\s+[A-Z][\w'-]+")
@@ -133,10 +138,23 @@ class ByAssertion:
             of_allergy = citation.section == ALLERGIES or bool(_REACTS.search(citation.text))
             if of_allergy and "allerg" not in question.lower():
                 status = None
-            elif status in ("present", "historical") and _OF_USE.match(question):
+            elif status == "negated" and said and said.cue and _IS_OVER.search(said.cue.text):
+                status = _of_what_is_over(question)
+            elif (
+                status in ("present", "historical")
+                and _OF_USE.match(question)
+                and not _ASKS_FOR_AN_END.search(question)
+            ):
                 status = "negated" if _has_ended(stretch, citation, mentions) else status
             found.append((status, citation.score or 1.0))
         return _shares(found, of_now=bool(_OF_NOW.match(question)))
+
+
+def _of_what_is_over(question: str) -> AssertionStatus:
+    """Return what "she stopped it", which denies it now, says to a question of its end, of now, or of the past."""
+    if _ASKS_FOR_AN_END.search(question):
+        return "present"
+    return "negated" if _OF_NOW.match(question) else "historical"
 
 
 def _has_ended(stretch: Stretch, citation: Citation, mentions: Sequence[Entity]) -> bool:

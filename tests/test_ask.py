@@ -439,6 +439,18 @@ def test_a_note_that_gives_orders_stays_a_part_of_the_document() -> None:
         ("Does she take aspirin?", "Aspirin allergy since childhood.", "maybe"),
         ("Is she allergic to aspirin?", "Aspirin allergy since childhood.", "yes"),
         ("Did she take aspirin?", "She used to take aspirin.", "yes"),
+        ("Did she take aspirin?", "She stopped aspirin.", "yes"),
+        ("Did she take aspirin?", "He is off aspirin.", "yes"),
+        ("Did she take aspirin?", "She never took aspirin.", "no"),
+        ("Did she take aspirin?", "She refused aspirin.", "no"),
+        ("Did he receive aspirin?", "Aspirin was held.", "no"),
+        ("Does she take aspirin?", "Aspirin is on hold.", "no"),
+        ("Is she off aspirin?", "She is off aspirin.", "yes"),
+        ("Is aspirin on hold?", "Aspirin is on hold.", "yes"),
+        ("Did she stop aspirin?", "She stopped aspirin.", "yes"),
+        ("Did she stop aspirin?", "She did not stop aspirin.", "no"),
+        ("Did she have edema?", "The edema has resolved.", "yes"),
+        ("Does she have edema?", "The edema has resolved.", "no"),
     ],
 )
 def test_notes_decide_by_what_they_say_of_it(question: str, text: str, decision: str) -> None:
