@@ -1,8 +1,8 @@
 """Compares a GGUF export with the model it was made from in llama.cpp itself: tokens, probabilities, greedy answers.
 
-    clinical models export gguf clinical-tiny -o build/tiny.gguf --type f16
-    python benchmarks/export_gguf.py reference clinical-tiny build/reference.json
-    python benchmarks/export_gguf.py compare build/reference.json build/tiny.gguf     # needs llama-cpp-python
+    clinical models export gguf clinical-mini -o build/mini.gguf --type f16
+    python benchmarks/export_gguf.py reference clinical-mini build/reference.json
+    python benchmarks/export_gguf.py compare build/reference.json build/mini.gguf     # needs llama-cpp-python
 
 The two steps may run in two environments: llama-cpp-python is built from source and is no dependency of this project.
 """

@@ -1,6 +1,6 @@
 """What an answer of a local model costs, by kind: CPU time of one thread, alone and as one of eight.
 
-    OMP_NUM_THREADS=1 python benchmarks/generation.py [--model clinical-tiny]
+    OMP_NUM_THREADS=1 python benchmarks/generation.py [--model clinical-mini]
 
 Beside free text stands plain `generate` of transformers, without looking for loops and stop strings; beside a
 selection, one full pass for each of its numbers, which is how a list of options is scored without a tree.
@@ -77,7 +77,7 @@ def one_by_one(model: LocalMistral) -> None:
 def main() -> None:
     """Measure each kind, and print a line for each."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--model", default="clinical-tiny")
+    parser.add_argument("--model", default="clinical-mini")
     name = parser.parse_args().model
     model = mistral.load(name)
     prompt = len(model._tokens.prompt(model.chat.write(request().messages)))

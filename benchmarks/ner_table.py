@@ -25,22 +25,21 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Column:
-    """A gold standard, the annotation guideline that the small systems follow on it, and further options."""
+    """A gold standard, the annotation guidelines that `light` and `scispacy` follow on it, and further options."""
 
     gold: str
-    scheme: str
+    light: str
+    scispacy: str
     options: tuple[str, ...] = ()
 
 
 COLUMNS = (
-    Column("bc5cdr:test", "bc5cdr"),
-    Column("ncbi_disease:dev", "ncbi_disease"),
-    Column("maccrobat:dev", "clinical"),
+    Column("bc5cdr:test", "bc5cdr", "bc5cdr"),
+    Column("ncbi_disease:dev", "ncbi_disease", "ncbi_disease"),
+    Column("maccrobat:dev", "clinical", "clinical"),
     # E3C's clinical entities are diseases and symptoms alike.
-    Column("e3c:dev", "clinical", ("--count-as", "Symptom=Disease")),
+    Column("e3c:dev", "notes", "clinical", ("--count-as", "Symptom=Disease")),
 )
-# A server or a language model has no annotation guideline built in: it is told the labels.
-WITH_SCHEME = ("light", "scispacy")
 
 
 def main() -> None:
@@ -63,16 +62,17 @@ def main() -> None:
 
 def command(column: Column, systems: list[str], limit: int | None) -> list[str]:
     """Return the call that measures the systems on this column's gold standard."""
-    named = ",".join(with_scheme(system, column.scheme) for system in systems)
+    named = ",".join(with_scheme(system, column) for system in systems)
     limited = ["--limit", str(limit)] if limit else []
     measured = ["clinical", "evaluate", "ner", "--gold", column.gold, "--systems", named]
     return [*measured, *column.options, *limited]
 
 
-def with_scheme(system: str, scheme: str) -> str:
-    """Return the system with the guideline it follows, where it follows one: `light@bc5cdr`."""
+def with_scheme(system: str, column: Column) -> str:
+    """Return the system with the guideline it follows: `light@bc5cdr`. A language model has none: it is told labels."""
     name, colon, model = system.partition(":")
-    return f"{name}@{scheme}{colon}{model}" if name in WITH_SCHEME else system
+    scheme = {"light": column.light, "scispacy": column.scispacy}.get(name)
+    return f"{name}@{scheme}{colon}{model}" if scheme else system
 
 
 def evaluate(call: list[str]) -> dict[str, Any]:

@@ -126,7 +126,7 @@ SPOILED: dict[str, Callable[[Case, random.Random], str | None]] = {
 
 def main(sources: Sequence[str]) -> None:
     """Print a table for each source."""
-    recognizer = load_recognizer("light")
+    recognizer = load_recognizer("light", scheme="clinical")
     for source in sources or (str(EXAMPLES),):
         counts: dict[str, Counter[str]] = defaultdict(Counter)
         draw = random.Random(20)

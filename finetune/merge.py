@@ -1,6 +1,6 @@
 """Folds an adapter into its base: one model folder that needs no adapter any more, checked before it is kept.
 
-    clinical models merge clinical-tiny out/ner -o out/ner-merged
+    clinical models merge clinical-mini out/ner -o out/ner-merged
 
 An adapter that was trained on 4-bit weights (QLoRA) has learned to make up for their rounding: it is folded into the
 weights as they are after dequantisation, in full precision. Folding it into the 4-bit weights themselves would round

@@ -1,8 +1,8 @@
 """Puts a small model, and its adapter for `ner` if it has one, together as they ship: half precision, card, checksums.
 
-    python -m clinical.finetune.mistral_release --base build/tagger --adapter build/adapter \\
-        --out clinical/models/weights/clinical-tiny --gold ncbi_disease:dev,maccrobat:dev
-    python -m clinical.finetune.mistral_release --base build/run/model --tokenizer build/mini --out build/clinical-mini
+    python -m clinical.finetune.mistral_release --base build/run/model --tokenizer build/mini \\
+        --out clinical/models/weights/clinical-mini --gold ncbi_disease:dev,maccrobat:dev
+    python -m clinical.finetune.mistral_release --base build/tagger --adapter build/adapter --out build/tagger-ner
     python -m clinical.finetune.mistral_release --help
 """
 
@@ -28,9 +28,8 @@ from clinical.scoring.spans import score
 
 ADAPTER = "adapters/ner"
 LIMITS = """\
-A very small model, here so that the path of the language model runs anywhere and can be tested: it misses and
-mistakes much more than the other systems, knows none of the labels that its corpora do not annotate, and was never
-shown a note of a hospital. It cannot write prose. It is not a medical device."""
+A very small model. It marks the entities that its corpora annotate and knows no other labels, was never shown a note of
+a hospital, chooses the sentences that answer a question badly, and cannot write prose. It is not a medical device."""
 
 
 def assemble(base: Path, adapter: Path | None, out: Path, tokenizer: Path | None = None) -> None:

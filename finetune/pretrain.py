@@ -28,7 +28,7 @@ MiniLM's) are made by them, in trials of 60 million tokens, about three minutes 
 a vocabulary of 8,192: a run of 300 million reads it some 20 times, and each gold passage of BC5CDR about 25 times,
 hence the dropout and the weight decay.
 
-Without a subcommand it is the small all-in-one run on a CPU that clinical-tiny began with:
+Without a subcommand it is the small all-in-one run on a CPU that clinical-mini began with:
 
     clinical finetune pretrain --out build/base
 

@@ -125,7 +125,7 @@ def main() -> None:
     )
     parser.add_argument("--limit", type=int, help="only so many texts of each corpus, to try it out")
     arguments = parser.parse_args()
-    recognizer, embedder = load_recognizer("light"), Embedder()
+    recognizer, embedder = load_recognizer("light", scheme="clinical"), Embedder()
     trained = Trained({name: head(name) for name in HEADS}, dict(known_words()), _rows_of_shipped())
     if arguments.only != "questions":
         _train_dialogues(trained, recognizer, embedder, arguments.limit)

@@ -386,7 +386,12 @@ def write_model(trainer: Trainer, data: Path, out: Path, steps: list[dict[str, A
     for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
         if (data / name).is_file():
             shutil.copy(data / name, out / name)
-    card = {"prompt": "ner.short.v1", "chunk_pieces": 96, "labels": list(trainer.packed.labels)}
+    card = {
+        "prompt": "ner.short.v1",
+        "prompts": {"ask": "ask.quote.v1"},
+        "chunk_pieces": 96,
+        "labels": list(trainer.packed.labels),
+    }
     (out / "clinical.json").write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
     write_history(steps, out)
 

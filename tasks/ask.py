@@ -26,7 +26,7 @@ from clinical.index.filters import EVERYTHING, Filter
 from clinical.index.update import Changes
 from clinical.index.words import words_of
 from clinical.models.embedders import TextEmbedder
-from clinical.models.settings import choose_system
+from clinical.models.settings import SMALL_MISTRAL, choose_system
 from clinical.tasks.evidence import Stretch, Told, gather, is_title, sections_of
 from clinical.tasks.likelihood import LikelihoodScorer, core
 from clinical.tasks.search import assertion_of, find, mentions_of
@@ -38,7 +38,6 @@ __all__ = ["SYSTEMS", "Answerer", "Asked", "Scored", "Scorer", "ask", "load_answ
 
 SYSTEMS = ("light", "mistral")
 
-SMALL_MISTRAL = "clinical-tiny"
 
 PASSAGES = 12
 """How many hits of the search are read with what is around them."""
@@ -203,6 +202,8 @@ def load_answerer(
         name = "ask.pubmedqa.v1" if yes_no == "study" else "ask.yesno.v1"
         decider = ByModel(loaded.model, templates.load(prompt or name), yes_no == "study")
         return YesNoAnswerer(LightAnswerer(scorer, most, system="mistral"), decider)
+    # A model that was trained to quote is no good at writing.
+    quote = quote or (loaded.card is not None and loaded.card.prompts.get("ask") == "ask.quote.v1")
     template = templates.load(prompt or ("ask.quote.v1" if quote else "ask.v1"))
     return MistralAnswerer(loaded.model, template, scorer, quote, most)
 

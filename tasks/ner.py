@@ -25,7 +25,7 @@ from clinical.errors import UsageError
 from clinical.facts.abbreviations import expand_abbreviations
 from clinical.facts.assertion import assess
 from clinical.facts.language import foreign_document
-from clinical.models.settings import choose_system
+from clinical.models.settings import SMALL_MISTRAL, choose_system
 from clinical.prompts.labels import Label, clinical_labels, core_labels
 
 if TYPE_CHECKING:
@@ -35,7 +35,6 @@ __all__ = ["SYSTEMS", "Recognizer", "extract", "load_recognizer"]
 
 _log = logging.getLogger(__name__)
 SYSTEMS = ("light", "mistral", "scispacy")
-SMALL_MISTRAL = "clinical-tiny"
 
 
 class Recognizer(Protocol):
@@ -70,8 +69,9 @@ def load_recognizer(
     """Return the system to use, ready to work.
 
     Without a system: `mistral` when the user has chosen a model (here, in the settings or by `CLINICAL_MODEL`),
-    else `light`. `scheme` is the annotation guideline that `light` and `scispacy` follow. Raises `UsageError` for
-    what does not exist or does not go together.
+    else `light`. `scheme` is the annotation guideline that `light` and `scispacy` follow, by
+    default `notes` of the one, `clinical` of the other. Raises `UsageError` for what does not exist or does not go
+    together.
     """
     system, chosen = choose_system(system, model, SYSTEMS)
     if system != "mistral" and (adapter or prompt):
@@ -79,7 +79,7 @@ def load_recognizer(
     if system == "light":
         from clinical.models.light_tagger import LightTagger
 
-        return LightTagger.load(scheme or "clinical", chosen)
+        return LightTagger.load(scheme, chosen)
     if system == "scispacy":
         from clinical.models.spacy_baseline import SpacyBaseline
 

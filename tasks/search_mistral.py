@@ -21,7 +21,6 @@ __all__ = ["Choosing", "MistralChooser", "load_chooser", "sentences_of"]
 
 PROMPT = "search.v1"
 
-SMALL_MISTRAL = "clinical-tiny"
 """The model that is read when the user has chosen none."""
 
 READ = 24
@@ -149,5 +148,5 @@ def load_chooser(model: str | None, adapter: str | None = None, prompt: str | No
     from clinical.models.loading import load
     from clinical.prompts import templates
 
-    loaded = load(model or settings.chosen_model() or SMALL_MISTRAL, "search", adapter)
+    loaded = load(model or settings.chosen_model() or settings.SMALL_MISTRAL, "search", adapter)
     return MistralChooser(loaded.model, templates.load(prompt or PROMPT))

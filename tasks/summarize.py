@@ -24,7 +24,7 @@ from clinical.facts.language import foreign_document
 from clinical.facts.mentions import whole_mentions
 from clinical.facts.terms import content
 from clinical.facts.units import find_units
-from clinical.models.settings import choose_system
+from clinical.models.settings import SMALL_MISTRAL, choose_system
 from clinical.tasks.ner import Recognizer, extract, load_recognizer
 from clinical.tasks.omissions import find_omissions
 from clinical.tasks.remarks import remarks
@@ -45,7 +45,6 @@ __all__ = [
 
 SYSTEMS = ("light", "mistral")
 
-SMALL_MISTRAL = "clinical-tiny"
 
 STYLES = {
     "brief": "what matters of a note, in a few sentences in the order of the note",
@@ -156,7 +155,7 @@ def entities_of(notes: Sequence[Note], recognizer: Recognizer) -> list[Sequence[
 
 @cache
 def _recognizer() -> Recognizer:
-    return load_recognizer("light")
+    return load_recognizer("light", scheme="clinical")
 
 
 def together(

@@ -171,8 +171,8 @@ def test_an_adapter_is_not_chosen_for_another_base(base: Path, one: Path, tmp_pa
     ("arguments", "reason"),
     [
         (("add", "nowhere"), "nowhere is not an adapter: it has no adapter_config.json"),
-        (("use", "clinical-tiny", "--adapter", "frist"), "did you mean first?"),
-        (("use", "clinical-tiny", "--task", "ner"), "--task goes with --adapter or --no-adapter"),
+        (("use", "clinical-mini", "--adapter", "frist"), "did you mean first?"),
+        (("use", "clinical-mini", "--task", "ner"), "--task goes with --adapter or --no-adapter"),
         (("use", "--none", "--task", "ner"), "--none takes nothing else with it"),
         (("use", "http://localhost:1/v1", "--adapter", "first"), "an adapter is the server's to load"),
         (("verify", "second"), "no adapter 'second'"),

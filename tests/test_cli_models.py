@@ -35,9 +35,9 @@ def test_nothing_is_chosen_at_first() -> None:
 
 
 def test_a_choice_is_kept_and_taken_back() -> None:
-    choose_model("clinical-tiny")
-    assert chosen_model() == "clinical-tiny"
-    assert json.loads(settings_file().read_text()) == {"model": "clinical-tiny"}
+    choose_model("clinical-mini")
+    assert chosen_model() == "clinical-mini"
+    assert json.loads(settings_file().read_text()) == {"model": "clinical-mini"}
     choose_model(None)
     assert chosen_model() is None
 

@@ -217,7 +217,7 @@ def test_on_a_gpu_every_kind_of_answer_is_given(tmp_path: Path, four_bit: bool) 
 
 @pytest.mark.embedded
 def test_the_shipped_model_gives_every_kind_of_answer_the_same_each_time() -> None:
-    model = load("clinical-tiny")
+    model = load("clinical-mini")
     answers_of_each_kind(model)
     request = ask("The patient has diabetes. " * 20, max_new_tokens=60)
     first, second = model.complete([request]), model.complete([request])

@@ -18,7 +18,7 @@ from clinical.finetune import export_gguf
 from clinical.finetune.export_gguf import KINDS, Kind, export, gguf_name
 from clinical.models import mistral
 
-CLINICAL_TINY = "clinical-tiny"
+CLINICAL_MINI = "clinical-mini"
 
 
 @pytest.fixture(scope="module")
@@ -81,11 +81,11 @@ def test_types_are_as_small_as_they_say(model: Path, tmp_path: Path) -> None:
 
 @pytest.mark.embedded
 def test_the_shipped_model_with_its_tokenizer_and_template(tmp_path: Path) -> None:
-    made = export(CLINICAL_TINY, tmp_path / "tiny.gguf", "f32")
+    made = export(CLINICAL_MINI, tmp_path / "tiny.gguf", "f32")
     assert made.divergence is not None
     assert made.divergence < 1e-9
     told = values(tmp_path / "tiny.gguf")
-    tokenizer = mistral.load_tokenizer(mistral.find_model(CLINICAL_TINY))
+    tokenizer = mistral.load_tokenizer(mistral.find_model(CLINICAL_MINI))
     vocabulary = tokenizer.get_vocab()
     assert told["general.architecture"] == "llama"
     assert told["llama.attention.head_count"] == 6

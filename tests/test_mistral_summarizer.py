@@ -116,11 +116,11 @@ def test_the_prompt_of_brief_is_what_it_says() -> None:
 def test_a_prompt_of_the_users_own_takes_the_place_of_all(tmp_path: Path) -> None:
     own = tmp_path / "own.txt"
     own.write_text("# variables: text\n---\nIn one line: $text", encoding="utf-8")
-    found = mistral_summarizer.load("clinical-tiny", prompt=str(own))
+    found = mistral_summarizer.load("clinical-mini", prompt=str(own))
     assert {template.body for template in found.prompts.values()} == {"In one line: $text"}
     own.write_text("# variables: patient\n---\n$patient", encoding="utf-8")
     with pytest.raises(UsageError, match=r"this task has no \$patient; it has \$text"):
-        mistral_summarizer.load("clinical-tiny", prompt=str(own))
+        mistral_summarizer.load("clinical-mini", prompt=str(own))
 
 
 # --- notes that fit ---------------------------------------------------------------------------------
@@ -428,8 +428,8 @@ def test_the_last_sentence_of_an_answer_that_was_cut_is_left_out() -> None:
 
 @pytest.mark.embedded
 def test_the_small_model_writes_within_all_bounds(caplog: pytest.LogCaptureFixture) -> None:
-    found = load_summarizer("mistral", "clinical-tiny")
-    assert (found.system, found.model) == ("mistral", "clinical-tiny")
+    found = load_summarizer("mistral", "clinical-mini")
+    assert (found.system, found.model) == ("mistral", "clinical-mini")
     for text in (NOTE, NOTE * 3, "Fever.", ORDER):
         for style in ("brief", "sections"):
             drafts = found.draft(Note("n", text), style, entities=())
@@ -443,7 +443,7 @@ def test_the_small_model_writes_within_all_bounds(caplog: pytest.LogCaptureFixtu
 @pytest.mark.embedded
 def test_the_small_model_comes_to_an_end_with_a_chart_that_it_cannot_read_at_once() -> None:
     text = chart(90)
-    found = mistral_summarizer.load("clinical-tiny")
+    found = mistral_summarizer.load("clinical-mini")
     assert found.language_model.count_tokens(text) > found.language_model.window
     drafts = found.draft(Note("n", text), "brief", entities=())
     assert 0 < sum(len(each.text.split()) for each in drafts) <= BUDGETS["brief"].most_words

@@ -106,7 +106,7 @@ def test_a_document_in_another_language_is_told_of(caplog: pytest.LogCaptureFixt
         ({"system": "spacy"}, "no system 'spacy'; available: light, mistral, scispacy"),
         ({"system": "light", "adapter": "x"}, "--adapter and --prompt belong to --system mistral"),
         (
-            {"system": "mistral", "model": "clinical-tiny", "scheme": "bc5cdr"},
+            {"system": "mistral", "model": "clinical-mini", "scheme": "bc5cdr"},
             "--scheme belongs to light and scispacy",
         ),
     ],

@@ -41,7 +41,7 @@ def test_a_column_is_one_call(ner_table):
     e3c = ner_table.COLUMNS[-1]
     call = ner_table.command(e3c, ["light:folder", "mistral:tiny", "scispacy"], 5)
     assert " ".join(call) == (
-        "clinical evaluate ner --gold e3c:dev --systems light@clinical:folder,mistral:tiny,scispacy@clinical "
+        "clinical evaluate ner --gold e3c:dev --systems light@notes:folder,mistral:tiny,scispacy@clinical "
         "--count-as Symptom=Disease --limit 5"
     )
 

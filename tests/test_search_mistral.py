@@ -117,7 +117,7 @@ def test_sentences_keep_the_mentions_that_stand_in_them() -> None:
 
 
 def test_options_of_a_model_need_the_system(note: Path) -> None:
-    result = CliRunner().invoke(cli, ["search", "warfarin", str(note), "--model", "clinical-tiny"])
+    result = CliRunner().invoke(cli, ["search", "warfarin", str(note), "--model", "clinical-mini"])
     assert result.exit_code == 2
     assert "--model, --adapter and --prompt belong to --system mistral" in result.stderr
 
@@ -133,7 +133,7 @@ def test_the_shipped_model_chooses_among_what_was_found(note: Path) -> None:
             "--system",
             "mistral",
             "--model",
-            "clinical-tiny",
+            "clinical-mini",
             "--mode",
             "lexical",
         ],

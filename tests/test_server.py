@@ -149,7 +149,7 @@ def test_an_address_names_the_server_and_maybe_the_model() -> None:
     assert split_address("http://127.0.0.1:8000/v1#mistral:7b") == ("http://127.0.0.1:8000/v1", "mistral:7b")
     assert split_address("https://h/v1/chat/completions") == ("https://h/v1", None)
     assert split_address("http://h:8000/") == ("http://h:8000/v1", None)
-    assert not is_address("clinical-tiny")
+    assert not is_address("clinical-mini")
     assert is_address("HTTP://h")
     for wrong, words in (("http://", "has no host"), ("http://a:b@h/v1", "CLINICAL_API_KEY holds the key")):
         with pytest.raises(UsageError, match=words):

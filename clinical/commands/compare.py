@@ -95,7 +95,7 @@ def ner(
     \b
     Examples:
       clinical compare ner note.txt --systems light,scispacy
-      clinical compare ner notes/ --systems light,mistral:clinical-tiny -o comparison.html
+      clinical compare ner notes/ --systems light,mistral:clinical-mini -o comparison.html
       clinical compare ner --gold ncbi_disease:dev --limit 20 --systems light,scispacy
     """
     from clinical.commands.evaluate_ner import parse_system

@@ -321,8 +321,8 @@ def _decider(name: str) -> Callable[[QuestionOnText], str]:
         judge: Callable[[str, list[str]], Mapping[str, float]] = ByStudy(Embedder()).judge
     elif system == "mistral":
         from clinical.models.loading import load
+        from clinical.models.settings import SMALL_MISTRAL
         from clinical.prompts import templates
-        from clinical.tasks.ask import SMALL_MISTRAL
         from clinical.tasks.ask_mistral import ByModel
 
         loaded = load(model or SMALL_MISTRAL, "ask").model

@@ -84,7 +84,7 @@ def _load(spec: str) -> Summarizer:
 
     system, _, model = spec.strip().partition(":")
     if not system:
-        raise UsageError("--systems: an empty name; write for instance light,mistral:clinical-tiny")
+        raise UsageError("--systems: an empty name; write for instance light,mistral:clinical-mini")
     return load_summarizer(system, model or None)
 
 
@@ -95,7 +95,7 @@ def _evaluate(
     from clinical.scoring.summary_floors import floors
     from clinical.tasks.ner import load_recognizer
 
-    judge = _Remembering(load_recognizer("light"))
+    judge = _Remembering(load_recognizer("light", scheme="clinical"))
     notes = [Note(pair.id, pair.source) for pair in gold.pairs]
     targets = [pair.target for pair in gold.pairs]
     systems: list[tuple[str, Sequence[Summarizer]]] = [

@@ -34,9 +34,9 @@ def models() -> None:
     \b
     Examples:
       clinical models list
-      clinical models use clinical-tiny
+      clinical models use clinical-mini
       clinical models add out/ner
-      clinical models use clinical-tiny --adapter ner --task ner
+      clinical models use clinical-mini --adapter ner --task ner
       clinical models labels
     """
 
@@ -163,9 +163,9 @@ def use(name: str | None, adapter: str | None, task: str | None, no_adapter: boo
 
     \b
     Examples:
-      clinical models use clinical-tiny
+      clinical models use clinical-mini
       clinical models use /models/Mistral-7B-Instruct-v0.3 --adapter ner-july --task ner
-      clinical models use clinical-tiny --task ner --no-adapter
+      clinical models use clinical-mini --task ner --no-adapter
       clinical models use --none
     """
     from clinical.models.settings import choose_model, settings_file
@@ -313,7 +313,7 @@ def merge(
     \b
     Examples:
       clinical models merge ner-july -o models/ner
-      clinical models merge clinical-tiny out/ner -o models/ner --precision float32
+      clinical models merge clinical-mini out/ner -o models/ner --precision float32
     """
     from clinical.finetune.merge import merge as merge_models
     from clinical.models.adapters import folder_of

@@ -46,7 +46,9 @@ if TYPE_CHECKING:
 )
 @model_options("ner.v1")
 @click.option(
-    "--scheme", metavar="S", help="The annotation guideline to follow, as bc5cdr.  [default: clinical]"
+    "--scheme",
+    metavar="S",
+    help="The annotation guideline to follow, as bc5cdr.  [default: notes; of scispacy clinical]",
 )
 @click.option(
     "--format",

@@ -1,6 +1,6 @@
 """Several adapters on one base in one batch: each row is answered by the adapter that it names.
 
-    several = load_several("clinical-tiny", {"ner": Path("out/ner"), "search": Path("out/search")})
+    several = load_several("clinical-mini", {"ner": Path("out/ner"), "search": Path("out/search")})
     logits = several.logits([[1, 2, 3], [1, 4]], ["ner", "search"])
 
 The weights of the base are in memory once, and a batch runs through them once; peft adds to each row what its

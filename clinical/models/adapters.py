@@ -1,8 +1,8 @@
 """The user's adapters: LoRA weights that are known by name, each tied to the base that it was trained on.
 
     clinical models add out/ner --name ner-july
-    clinical models use clinical-tiny --adapter ner-july --task ner
-    clinical ner note.txt --model clinical-tiny
+    clinical models use clinical-mini --adapter ner-july --task ner
+    clinical ner note.txt --model clinical-mini
 
 An adapter lies in a folder of its own below the user's data folder, as it came, with a record of what it is
 (`adapter.json`): base and its fingerprint, tokenizer, chat format, tasks, held-out score, checksums. On another

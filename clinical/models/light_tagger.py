@@ -44,7 +44,6 @@ SHIPPED = "light-ner"
 # The head of MACCROBAT's guideline, whose labels are the widest, and the scheme for notes that is built on it.
 CLINICAL = "clinical"
 NOTES = "notes"
-DEFAULT_SCHEME = CLINICAL
 
 # The heads that know diseases by their whole names.
 WITNESSES = ("bc5cdr", "ncbi_disease")
@@ -72,16 +71,20 @@ class LightTagger:
         self.model = f"{folder.name}@{scheme}"
 
     @classmethod
-    def load(cls, scheme: str = DEFAULT_SCHEME, model: str | None = None) -> LightTagger:
+    def load(cls, scheme: str | None = None, model: str | None = None) -> LightTagger:
         """Return the tagger of this scheme; `model` is a folder made by training, by default the shipped one.
+
+        Without a scheme it is that for notes, or the first of a tagger that cannot do that.
 
         Raises `UsageError` for an unknown scheme or a folder that holds no tagger.
         """
         folder = shipped_folder() if model in (None, SHIPPED) else Path(str(model))
         if not (folder / "tagger.json").is_file():
             raise UsageError(f"{folder} holds no light tagger (tagger.json is missing)")
-        tagger = cls(folder, scheme)
-        if scheme not in tagger.schemes:
+        tagger = cls(folder, scheme or NOTES)
+        if not scheme and NOTES not in tagger.schemes:
+            tagger = cls(folder, next(iter(tagger.schemes)))
+        if tagger.scheme not in tagger.schemes:
             raise UsageError(f"no scheme {scheme!r} for light; available: {', '.join(tagger.schemes)}")
         return tagger
 

@@ -1,6 +1,6 @@
 """Language models by name, for a task: a shipped one, a folder, a downloaded hub id, or the URL of a server.
 
-    loaded = load("clinical-tiny", "summarize")
+    loaded = load("clinical-mini", "summarize")
     loaded.model.complete([...])
 
 A model or adapter that was trained here has a card (`clinical.json`), which names the adapter for each task

@@ -2,7 +2,7 @@
 
 >>> from clinical.models.mistral_tagger import MistralTagger
 >>> from clinical.prompts.labels import core_labels
->>> tagger = MistralTagger.load("clinical-tiny")                                            # doctest: +SKIP
+>>> tagger = MistralTagger.load("clinical-mini")                                            # doctest: +SKIP
 >>> tagger.tag(["The patient was given metformin."], core_labels())                         # doctest: +SKIP
 """
 
@@ -105,7 +105,7 @@ class MistralTagger:
 
     @classmethod
     def load(
-        cls, model: str = "clinical-tiny", adapter: str | None = None, prompt: str | None = None
+        cls, model: str = "clinical-mini", adapter: str | None = None, prompt: str | None = None
     ) -> MistralTagger:
         """Return a tagger with a model of this process, or behind a URL.
 

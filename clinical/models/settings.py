@@ -17,6 +17,9 @@ from clinical.errors import ClinicalError, UsageError
 
 MODEL_VARIABLE = "CLINICAL_MODEL"
 
+SMALL_MISTRAL = "clinical-mini"
+"""The Mistral that ships, which stands in for `mistral` where no other is chosen."""
+
 
 def config_folder() -> Path:
     """Return the folder of the user's settings; it need not exist."""
