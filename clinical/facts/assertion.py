@@ -18,7 +18,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib import resources
 from itertools import pairwise
@@ -29,6 +29,7 @@ import yaml
 from clinical.documents.annotations import Assertion, AssertionStatus, Entity, Span
 from clinical.documents.sections import Section
 from clinical.documents.sentences import split_sentences
+from clinical.facts.phrases import PhraseTree
 
 __all__ = ["NOT_ASSESSED", "PRIORITY", "assess"]
 
@@ -63,19 +64,11 @@ class Cue:
     not_for: frozenset[str]
 
 
-@dataclass(slots=True)
-class _Node:
-    """A word on the way through the cues, with the words that may follow; `cue` is set where a cue ends."""
-
-    next: dict[str, _Node] = field(default_factory=dict)
-    cue: Cue | None = None
-
-
 @dataclass(frozen=True, slots=True)
 class _Cues:
     """What `assertion_cues.yaml` says: the cues as a tree of words, and what sections mean by name or title."""
 
-    tree: _Node
+    tree: PhraseTree[Cue]
     sections: Mapping[str, Cue]
 
 
@@ -276,14 +269,7 @@ def _find_cues(words: Sequence[str]) -> Iterator[tuple[Cue, int, int, int]]:
     tree = _cues().tree
     covered = 0
     for first in range(len(words)):
-        node, ended = tree, []
-        for index in range(first, len(words)):
-            following = node.next.get(words[index])
-            if following is None:
-                break
-            node = following
-            if node.cue is not None:
-                ended.append((node.cue, index + 1))
+        ended = tree.found(words, first)
         if not ended or ended[-1][1] <= covered:
             continue
         cue, covered = ended[-1]
@@ -303,7 +289,7 @@ _ALTERNATIVES = re.compile(r"\(([^()]*\|[^()]*)\)")
 def _cues() -> _Cues:
     """Return the cue list of the package. Raises `ValueError` where it gives one phrase two meanings."""
     text = resources.files("clinical.facts").joinpath("assertion_cues.yaml").read_text(encoding="utf-8")
-    tree = _Node()
+    tree = PhraseTree[Cue]()
     sections: dict[str, Cue] = {}
     for group in yaml.safe_load(text):
         cue = _cue(group)
@@ -322,20 +308,14 @@ def _cue(group: Mapping[str, Any]) -> Cue:
     )
 
 
-def _plant(tree: _Node, phrase: str, cue: Cue) -> None:
+def _plant(tree: PhraseTree[Cue], phrase: str, cue: Cue) -> None:
     """Add every plain phrase that one with alternatives stands for: "no (acute|) change" adds two."""
     ends = [tree]
     for index, piece in enumerate(_ALTERNATIVES.split(phrase)):
         # The pieces at odd places are the alternatives between the fixed ones.
         choices = [_WORD.findall(choice.lower()) for choice in (piece.split("|") if index % 2 else [piece])]
-        ends = [_walk(node, words) for node in ends for words in choices]
+        ends = [node.reach(words) for node in ends for words in choices]
     for node in ends:
-        if node.cue not in (None, cue):
+        if node.value not in (None, cue):
             raise ValueError(f"assertion_cues.yaml: {phrase!r} gives one of its phrases a second meaning")
-        node.cue = cue
-
-
-def _walk(node: _Node, words: Sequence[str]) -> _Node:
-    for word in words:
-        node = node.next.setdefault(word, _Node())
-    return node
+        node.value = cue

@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 
 import yaml
+
+from clinical.facts.phrases import PhraseTree
 
 __all__ = ["Expanded", "Name", "Unclear", "expand", "is_meant"]
 
@@ -55,19 +57,11 @@ class Expanded:
     unclear: tuple[Unclear, ...] = ()
 
 
-@dataclass(slots=True)
-class _Node:
-    """A word on the way through the names; `others` is set where a name ends."""
-
-    next: dict[str, _Node] = field(default_factory=dict)
-    others: tuple[str, ...] = ()
-
-
 @dataclass(frozen=True)
 class _Names:
     """What `synonyms.yaml` says: the names as a tree of words, and the short forms that need care."""
 
-    tree: _Node
+    tree: PhraseTree[tuple[str, ...]]
     capitals: Mapping[str, tuple[str, ...]]
     unclear: Mapping[str, Mapping[str, frozenset[str]]]
 
@@ -130,17 +124,13 @@ def _meant(meanings: Mapping[str, frozenset[str]], beside: set[str], known: _Nam
     return _with_others(known.tree, spoken_for[0])
 
 
-def _longest(tree: _Node, words: Sequence[str], place: int) -> tuple[int, tuple[str, ...]]:
+def _longest(
+    tree: PhraseTree[tuple[str, ...]], words: Sequence[str], place: int
+) -> tuple[int, tuple[str, ...]]:
     """Return where the longest name that begins at this word ends, and its others; without one, the next word."""
-    node, found = tree, (place + 1, tuple[str, ...]())
-    for end in range(place, len(words)):
-        following = node.next.get(words[end])
-        if following is None:
-            break
-        node = following
-        if node.others:
-            found = (end + 1, node.others)
-    return found
+    found = tree.found(words, place)
+    others, end = found[-1] if found else ((), place + 1)
+    return end, others
 
 
 def _words(name: str) -> list[str]:
@@ -165,7 +155,7 @@ def _names() -> _Names:
     text = resources.files("clinical.facts").joinpath("synonyms.yaml").read_text(encoding="utf-8")
     # The parser in C takes a tenth of the time, where PyYAML has it.
     listed = yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-    tree = _Node()
+    tree = PhraseTree[tuple[str, ...]]()
     for group in listed["same"]:
         for name in group:
             _plant(tree, name, group)
@@ -179,16 +169,16 @@ def _names() -> _Names:
     return _Names(tree, capitals, unclear)
 
 
-def _with_others(tree: _Node, name: str) -> tuple[str, ...]:
+def _with_others(tree: PhraseTree[tuple[str, ...]], name: str) -> tuple[str, ...]:
     words = _words(name)
     end, others = _longest(tree, words, 0)
     return (name, *(others if end == len(words) else ()))[:MOST_NAMES]
 
 
-def _plant(tree: _Node, name: str, others: Iterable[str]) -> None:
+def _plant(tree: PhraseTree[tuple[str, ...]], name: str, others: Iterable[str]) -> None:
     """Add a name; one that is in two groups has the others of both."""
-    node, own = tree, _words(name)
-    for word in own:
-        node = node.next.setdefault(word, _Node())
+    own = _words(name)
+    node = tree.reach(own)
     others = (other for other in others if _words(other) != own)
-    node.others = tuple(dict.fromkeys((*node.others, *others)))[:MOST_NAMES]
+    # A name without others is none: what is shorter counts then.
+    node.value = tuple(dict.fromkeys((*(node.value or ()), *others)))[:MOST_NAMES] or None

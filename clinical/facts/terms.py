@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from importlib import resources
+
+from clinical.facts.phrases import PhraseTree
 
 __all__ = ["content", "is_in", "plain_words", "stem", "with_plain_words", "without_plain_words", "words"]
 
@@ -48,14 +49,6 @@ shows showed shown
 """
 SMALL_WORDS = frozenset(_SMALL_WORDS.split())
 """What says nothing of what is meant; negation and time are compared apart (`clinical.tasks.support`)."""
-
-
-@dataclass
-class _Node:
-    """A word on the way through the names; `name` is set where one ends."""
-
-    next: dict[str, _Node] = field(default_factory=dict)
-    name: str | None = None
 
 
 def words(text: str) -> list[str]:
@@ -136,16 +129,10 @@ def _named(found: Sequence[str]) -> Iterator[tuple[str, int]]:
     """Yield the words, the longest name at each place replaced by what stands for it, with how many they were."""
     place = 0
     while place < len(found):
-        node, name, end = _tree(), None, place
-        for index in range(place, len(found)):
-            following = node.next.get(found[index])
-            if following is None:
-                break
-            node = following
-            if node.name is not None:
-                name, end = node.name, index + 1
-        yield (name, end - place) if name else (found[place], 1)
-        place = max(end, place + 1)
+        named = _tree().found(found, place)
+        name, end = named[-1] if named else (found[place], place + 1)
+        yield name, end - place
+        place = end
 
 
 @cache
@@ -160,29 +147,20 @@ def _terms() -> Mapping[str, Mapping[str, str]]:
 
 
 @cache
-def _tree() -> _Node:
+def _tree() -> PhraseTree[str]:
     terms = _terms()
-    tree = _Node()
+    tree = PhraseTree[str]()
     for name, others in terms["same"].items():
         for phrase in (name, *others):
             _plant(tree, phrase, name)
     for name in terms["plain"]:
-        if not _planted(tree, name):
+        if tree.reach(name.split()).value is None:
             _plant(tree, name, name)
     return tree
 
 
-def _plant(tree: _Node, phrase: str, name: str) -> None:
-    node = tree
-    for word in phrase.split():
-        node = node.next.setdefault(word, _Node())
-    if node.name not in (None, name):
-        raise ValueError(f"terms.yaml: {phrase!r} is both {node.name} and {name}")
-    node.name = name
-
-
-def _planted(tree: _Node, phrase: str) -> bool:
-    node: _Node | None = tree
-    for word in phrase.split():
-        node = node.next.get(word) if node else None
-    return node is not None and node.name is not None
+def _plant(tree: PhraseTree[str], phrase: str, name: str) -> None:
+    node = tree.reach(phrase.split())
+    if node.value not in (None, name):
+        raise ValueError(f"terms.yaml: {phrase!r} is both {node.value} and {name}")
+    node.value = name
