@@ -94,7 +94,7 @@ class LightTagger:
         card: dict[str, Any] = json.loads((self.folder / "tagger.json").read_text(encoding="utf-8"))
         return card
 
-    @property
+    @cached_property
     def schemes(self) -> Mapping[str, Sequence[str]]:
         """The tags of each scheme."""
         schemes: dict[str, Sequence[str]] = self.card["schemes"]
