@@ -9,11 +9,12 @@ A set whose texts also stand in a training split would measure memory: such rows
 from __future__ import annotations
 
 import gzip
+import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from clinical.corpora.audit import leaking
 from clinical.corpora.catalog import Corpus, find
@@ -43,7 +44,8 @@ class SummaryPair:
 class SummarySet:
     """What is measured on. `leaked` counts the rows left out because a training row holds their text.
 
-    `training` are the pairs that floors may learn from; empty where there are none.
+    `training` are the pairs that floors may learn from; empty where there are none. Those of a training split are
+    the development rows.
     """
 
     name: str
@@ -53,13 +55,20 @@ class SummarySet:
     leaked: int = 0
 
 
-def read_summary_set(source: str, *, limit: int | None = None, keep_leaked: bool = False) -> SummarySet:
+Half = Literal["a", "b"]
+
+
+def read_summary_set(
+    source: str, *, limit: int | None = None, keep_leaked: bool = False, half: Half | None = None
+) -> SummarySet:
     """Return `corpus:split`, or a file of the user's, with the rows that leak left out.
 
+    With `half` only the rows whose id hashes to it: one half to choose on, the other to measure what was chosen.
     Raises `UsageError` for what is not there or has no `source` and `target`.
     """
+    part = f", half {half}" if half else ""
     if Path(source).is_file():
-        return SummarySet(Path(source).name, "brief", _own(Path(source))[:limit], ())
+        return SummarySet(Path(source).name + part, "brief", _half(_own(Path(source)), half)[:limit], ())
     name, _, split = source.partition(":")
     corpus = find(name)
     if corpus.task != "summarize":
@@ -71,8 +80,10 @@ def read_summary_set(source: str, *, limit: int | None = None, keep_leaked: bool
     pairs = [_pair(record, source) for record in read_records(name, split)]
     training = _training(corpus, split)
     seen = [] if keep_leaked else leaked(pairs, training)
-    kept = [pair for pair in pairs if pair.id not in set(seen)]
-    return SummarySet(source, STYLES[name], kept[:limit], training, len(seen))
+    kept = [pair for pair in _half(pairs, half) if pair.id not in set(seen)]
+    return SummarySet(
+        source + part, STYLES[name], kept[:limit], training, len(_half(pairs, half)) - len(kept)
+    )
 
 
 def leaked(pairs: Sequence[SummaryPair], training: Sequence[SummaryPair]) -> list[str]:
@@ -81,11 +92,22 @@ def leaked(pairs: Sequence[SummaryPair], training: Sequence[SummaryPair]) -> lis
     return [pair.id for pair, is_known in zip(pairs, known, strict=True) if is_known]
 
 
+def _half(pairs: Sequence[SummaryPair], half: Half | None) -> list[SummaryPair]:
+    return [pair for pair in pairs if half in (None, half_of(pair.id))]
+
+
+def half_of(id: str) -> Half:
+    """Return the half of a set that a row belongs to, whatever the order and number of the rows."""
+    return "b" if hashlib.sha256(id.encode()).digest()[0] % 2 else "a"
+
+
 def _training(corpus: Corpus, split: str) -> list[SummaryPair]:
+    """What floors learn from: the training rows; the development rows where those are what is measured."""
     name = TRAINING.get(corpus.name, corpus.name)
-    if split == "train" or "train" not in find(name).splits:
+    learned_from = "dev" if split == "train" else "train"
+    if learned_from not in find(name).splits:
         return []
-    return [_pair(record, name) for record in read_records(name, "train")]
+    return [_pair(record, name) for record in read_records(name, learned_from)]
 
 
 def _own(path: Path) -> list[SummaryPair]:

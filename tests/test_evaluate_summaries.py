@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from clinical.commands.evaluate_summarize import summarize
-from clinical.corpora.summaries import SummaryPair, SummarySet, leaked, read_summary_set
+from clinical.corpora.summaries import SummaryPair, SummarySet, half_of, leaked, read_summary_set
 from clinical.errors import UsageError
 from clinical.scoring.summaries import (
     SummaryEvaluation,
@@ -39,6 +39,23 @@ def test_own_file_is_read_with_its_line_numbers(tmp_path):
     assert read_summary_set(str(path)) == SummarySet(
         "gold.jsonl.gz", "brief", [pair("a", "Long.", "Short."), pair("3", "Third line.", "3.")], ()
     )
+
+
+def test_halves_of_a_set_share_no_row_and_make_up_the_whole(tmp_path):
+    path = tmp_path / "gold.jsonl"
+    rows = [{"id": f"note-{number}", "source": "Long.", "target": "Short."} for number in range(40)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    halves = {half: read_summary_set(str(path), half=half) for half in ("a", "b")}
+    assert {half: gold.name for half, gold in halves.items()} == {
+        "a": "gold.jsonl, half a",
+        "b": "gold.jsonl, half b",
+    }
+    ids = {half: {pair.id for pair in gold.pairs} for half, gold in halves.items()}
+    assert ids["a"] == {row["id"] for row in rows if half_of(row["id"]) == "a"}
+    assert ids["a"] | ids["b"] == {row["id"] for row in rows}
+    assert not ids["a"] & ids["b"]
+    assert min(map(len, ids.values())) > 10
+    assert [half_of("mtsamples-0000"), half_of("mtsamples-0001")] == ["a", "b"]
 
 
 @pytest.mark.parametrize(

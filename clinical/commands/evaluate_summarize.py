@@ -12,7 +12,7 @@ from clinical.documents.summaries import Draft
 from clinical.errors import UsageError
 
 if TYPE_CHECKING:
-    from clinical.corpora.summaries import SummarySet
+    from clinical.corpora.summaries import Half, SummarySet
     from clinical.documents.annotations import Entity
     from clinical.documents.summaries import Summary
     from clinical.prompts.labels import Label
@@ -39,6 +39,11 @@ if TYPE_CHECKING:
 )
 @click.option("--style", metavar="S", help="The style of summary.  [default: that of the set]")
 @click.option("--limit", metavar="N", type=click.IntRange(min=1), help="Only the first N texts.")
+@click.option(
+    "--half",
+    type=click.Choice(["a", "b"]),
+    help="Only half of the texts, by a hash of their ids: choose on one half, measure on the other.",
+)
 @click.option("--keep-leaked", is_flag=True, help="Measure on texts too that training rows hold.")
 @click.option("--no-floors", is_flag=True, help="Only the systems; lead, TextRank and the others take time.")
 @click.option("--format", "format_", type=click.Choice(["table", "json"]), default="table", show_default=True)
@@ -47,6 +52,7 @@ def summarize(
     systems: str,
     style: str | None,
     limit: int | None,
+    half: Half | None,
     keep_leaked: bool,
     no_floors: bool,
     format_: str,
@@ -72,7 +78,9 @@ def summarize(
     named = style and style_named(style)
     with one_thread():
         loaded = [(spec.strip(), _load(spec)) for spec in systems.split(",")]
-        golds = [read_summary_set(source, limit=limit, keep_leaked=keep_leaked) for source in sources]
+        golds = [
+            read_summary_set(source, limit=limit, keep_leaked=keep_leaked, half=half) for source in sources
+        ]
         evaluations = [
             _evaluate(gold, loaded, named or style_named(gold.style), not no_floors) for gold in golds
         ]
