@@ -74,10 +74,10 @@ class Decision:
 
 @dataclass(frozen=True)
 class Row:
-    """Prompt and answer as ids. `asked` are the labels of `ner`, none in a row of another task."""
+    """Prompts and answers as ids; `answers` are where these stand. `asked` are the labels of `ner`, else none."""
 
     ids: list[int]
-    answer: int
+    answers: Sequence[tuple[int, int]]
     asked: tuple[int, ...] = ()
     decisions: tuple[Decision, ...] = ()
 
@@ -148,7 +148,7 @@ def row(packed: Packed, exercise: Exercise, asked: Sequence[int]) -> Row:
                     state = starts[place]
                     ids.append(opening[state])
         ids.append(token)
-    return Row(ids, answer, tuple(asked), tuple(decisions))
+    return Row(ids, [(answer, len(ids))], tuple(asked), tuple(decisions))
 
 
 def asked_labels(layer: Layer, core: frozenset[int], choose: Random) -> tuple[int, ...]:
@@ -257,7 +257,7 @@ class Exercises:
 
     def _tasks(self, count: int, choose: Random) -> list[Row]:
         if self._task_rows is None:
-            self._task_rows = [Row(ids, answer) for _, ids, answer in self.packed.task_rows()]
+            self._task_rows = [Row(ids, self.packed.answers(ids)) for _, ids in self.packed.task_rows()]
         rows: list[Row] = []
         tokens = 0
         while tokens < count * self.batch_tokens * 0.95:
@@ -310,7 +310,7 @@ def collate(packed: Packed, kind: str, rows: Sequence[Row]) -> Batch:
     wanted: list[float] = []
     for number, one in enumerate(rows):
         ids[number, : len(one.ids)] = one.ids
-        predict.append(np.arange(number * width + one.answer, number * width + len(one.ids)))
+        predict += [np.arange(number * width + start, number * width + end) for start, end in one.answers]
         asked[number, list(one.asked)] = True
         for decision in one.decisions:
             wanted_at += [(len(decisions), column) for column in decision.wanted]

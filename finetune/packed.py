@@ -217,17 +217,16 @@ class Packed:
             out.append(self.control["</s>"])
         return np.array(out, dtype=np.uint16)
 
-    def add_task_rows(self, rows: Iterable[tuple[str, list[int], int]]) -> None:
-        """Take in rows of other tasks: name of the task, ids, where the answer begins."""
+    def add_task_rows(self, rows: Iterable[tuple[str, list[int]]]) -> None:
+        """Take in rows of other tasks: name of the task, ids."""
         found = list(rows)
-        names = sorted({task for task, _, _ in found})
+        names = sorted({task for task, _ in found})
         self.header["tasks"] = names
-        lengths = [len(ids) for _, ids, _ in found]
+        lengths = [len(ids) for _, ids in found]
         self.arrays |= {
-            "rows.ids": np.array([token for _, ids, _ in found for token in ids], np.uint16),
+            "rows.ids": np.array([token for _, ids in found for token in ids], np.uint16),
             "rows.start": np.cumsum([0, *lengths])[:-1].astype(np.uint32),
-            "rows.answer": np.array([answer for _, _, answer in found], np.uint16),
-            "rows.task": np.array([names.index(task) for task, _, _ in found], np.uint8),
+            "rows.task": np.array([names.index(task) for task, _ in found], np.uint8),
         }
 
     def add_held_out(self, tokens: TextTokens, texts: Iterable[str]) -> None:
@@ -240,14 +239,18 @@ class Packed:
         self.arrays["held_out"] = np.array(ids, np.uint16)
         self.header["held_out_bytes"] = count
 
-    def task_rows(self) -> Iterator[tuple[str, list[int], int]]:
-        """Yield the rows of the other tasks: name of the task, ids, where the answer begins."""
+    def task_rows(self) -> Iterator[tuple[str, list[int]]]:
+        """Yield the rows of the other tasks: name of the task, ids."""
         starts = [*self.arrays["rows.start"].tolist(), len(self.arrays["rows.ids"])]
-        names = self.header["tasks"]
-        for number, (task, answer) in enumerate(
-            zip(self.arrays["rows.task"].tolist(), self.arrays["rows.answer"].tolist(), strict=True)
-        ):
-            yield names[task], self.arrays["rows.ids"][starts[number] : starts[number + 1]].tolist(), answer
+        for number, task in enumerate(self.arrays["rows.task"].tolist()):
+            ids = self.arrays["rows.ids"][starts[number] : starts[number + 1]].tolist()
+            yield self.header["tasks"][task], ids
+
+    def answers(self, ids: Sequence[int]) -> list[tuple[int, int]]:
+        """Return where the answers of a conversation stand, each with its end token: `[start, end)`."""
+        asked, end = self.control["[/INST]"], self.control["</s>"]
+        starts = [place + 1 for place, token in enumerate(ids) if token == asked]
+        return [(start, ids.index(end, start) + 1) for start in starts]
 
 
 def _breaks(tokens: Sequence[int], newline: int, place: int) -> int:

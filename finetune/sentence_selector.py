@@ -126,8 +126,9 @@ def made_questions(notes: int, seed: int) -> list[Asked]:
     """Return questions on made-up notes."""
     sentences = list(_sentences_of_notes())
     return [
-        Asked(made.question, Reading("", made.lines), made.answers)
-        for made in synthetic_questions.questions(notes, seed, sentences)
+        Asked(question, Reading("", note.lines), answers)
+        for note in synthetic_questions.notes(notes, seed, sentences, most=1)
+        for question, answers in note.asked
     ]
 
 

@@ -1,69 +1,84 @@
 """Rows of the tasks beside `ner`, in the words of the product: questions, and sentences to be chosen for summaries.
 
-    rows(Writer(tokenizer, V3))          # task, ids, where the answer begins
+    rows(Writer(tokenizer, V3))          # task, ids
 
-- `ask`: which of up to 24 numbered sentences answer (`ask.quote.v1`), on made-up notes and on articles of MedQuAD, a
-  part of them without an answer.
-- `search`: which of the sentences that were found answer (`search.v1`): those of a made-up note, or of two articles, in
-  any order.
+- `ask`: which of up to 24 numbered sentences answer (`ask.quote.v1`), on made-up notes, on articles of MedQuAD, and on
+  real text of which is asked for sentences by their own words (`clinical.finetune.recall_questions`).
+- `search`: which of the sentences that were found answer (`search.v1`): those of some texts, in any order.
 - `summarize`: what a patient asks (`summarize.question.v1`), from MeQSum; and which sentences of a talk between doctor
   and patient are needed for the note (`summarize.extract.v1`): those of MTS-Dialog and ACI-Bench whose words the human
   note has. Summaries in prose are left out: a model of this size makes them up.
+
+A row of `ask` or `search` is a conversation: the first turn is what the product asks, more questions on the same
+sentences follow. So a few hundred tokens of sentences are read for many decisions in place of one.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from clinical.corpora import medquad_questions
-from clinical.corpora.qa import QuestionOnText
+from clinical.corpora.medquad_questions import Article
 from clinical.corpora.records import read, read_records
 from clinical.documents.note import Note
 from clinical.documents.sentences import split_sentences
 from clinical.facts.terms import content
-from clinical.finetune import synthetic_questions
+from clinical.finetune import recall_questions, synthetic_questions
 from clinical.finetune.examples import Example
+from clinical.finetune.recipe import Task
 from clinical.finetune.rows import Writer
 from clinical.models.language_model import Message, Request, Selection
 from clinical.models.mistral_summarizer import WANTED
 from clinical.prompts import templates
-from clinical.prompts.templates import Template
+from clinical.prompts.templates import Part, Template
 from clinical.tasks.ask import Scored
 from clinical.tasks.ask_mistral import READ, numbered
 from clinical.tasks.evidence import Stretch, Told
 from clinical.tasks.search_mistral import PROMPT
 from clinical.tasks.search_mistral import READ as SEARCH_READ
 
-MADE_UP = 5000
-ARTICLES = 3500
-SEARCHED_NOTES = 2500
-SEARCHED_ARTICLES = 2000
+MADE_UP = 2500
+RECALLED = 5000
+ARTICLES = 2500
+SEARCHED_NOTES = 1000
+SEARCHED_TEXTS = 2000
+SEARCHED_ARTICLES = 1000
 STRANGERS = 0.15
-"""The share of questions on articles that are put to another article, which does not answer them."""
+"""The share of articles of which is asked what another article answers, and they do not."""
+
+TURNS = 8
+"""So many questions are asked of the same sentences at most."""
 
 LEAST_SHARED = 0.6
 """A sentence is needed for a note that has so many of its words."""
 
 MOST_CHOSEN = 5
-LONGEST = 700
+SIZES = (400, 900, 1800, 3600)
+"""How many characters of sentences a row shows at most; long and short ones are as frequent."""
+
+LONGEST = 1400
 """Longer rows, in tokens, are left out."""
 
+Line = tuple[str, str]
+Asked = tuple[str, frozenset[int]]
 
-def rows(writer: Writer, seed: int = 0) -> Iterator[tuple[str, list[int], int]]:
-    """Yield the rows: name of the task, ids, where the answer begins."""
+
+def rows(writer: Writer, seed: int = 0) -> Iterator[tuple[str, list[int]]]:
+    """Yield the rows: name of the task, ids."""
     for example in examples(seed):
         row = writer.row(example)
         if row is not None and len(row.ids) <= LONGEST:
-            yield example.task, row.ids, row.learned[-1][0]
+            yield example.task, row.ids
 
 
 def examples(seed: int) -> Iterator[Example]:
     """Yield the examples of all tasks."""
     choose = random.Random(seed)
     template = templates.load("ask.quote.v1")
-    for made in synthetic_questions.questions(MADE_UP, seed, _sentences_of_notes()):
-        yield _asked(template, made.question, "", made.lines, made.answers, choose)
+    for note in synthetic_questions.notes(MADE_UP, seed, _sentences_of_notes()):
+        yield asked(template, "", note.lines, note.asked, choose)
+    yield from _recalled(template, choose)
     yield from _on_articles(template, choose)
     yield from _searches(seed + 1, choose)
     yield from _questions_of_patients()
@@ -77,76 +92,163 @@ def _sentences_of_notes() -> list[str]:
     return [" ".join(sentence.split()) for sentence in found if 20 < len(sentence) < 200]
 
 
+def _texts() -> list[list[str]]:
+    """Return texts of the permitted corpora in sentences, notes and articles."""
+    texts = [document.text for corpus in ("maccrobat", "ncbi_disease") for document in read(corpus, "train")]
+    texts += [
+        record["target"] for name in ("mts_dialog", "aci_bench") for record in read_records(name, "train")
+    ]
+    texts += [" ".join(record["contexts"]) for record in read_records("pubmedqa", "train")]
+    texts += [record["answer"] for record in read_records("medquad", "train")][::4]
+    found = ([" ".join(text[s:e].split()) for s, e in split_sentences(text)] for text in texts)
+    return [sentences for sentences in found if len(sentences) > 2]
+
+
+def _recalled(template: Template, choose: random.Random) -> Iterator[Example]:
+    texts = _texts()
+    for _ in range(RECALLED):
+        text, other = choose.choice(texts), choose.choice(texts)
+        first = choose.randrange(len(text) - 2)
+        lines = _fitting([("", sentence) for sentence in text[first : first + READ]], choose)
+        said = [sentence for _, sentence in lines]
+        yield asked(template, "", lines, recall_questions.questions(said, other, TURNS, choose), choose)
+
+
 def _on_articles(template: Template, choose: random.Random) -> Iterator[Example]:
-    items = list(medquad_questions.read("train"))
-    for item in choose.sample(items, min(ARTICLES, len(items))):
-        text = choose.choice(items) if choose.random() < STRANGERS else item
-        strange = text.title != item.title
-        if text is not item and not strange:
-            continue
-        lines, answers = _window(text, frozenset() if strange else item.answers or frozenset(), choose)
-        yield _asked(template, item.question, text.title, lines, answers, choose)
+    articles = list(medquad_questions.articles("train"))
+    for article in choose.sample(articles, min(ARTICLES, len(articles))):
+        first, lines = _window(article, choose)
+        told = _of_article(article, range(first, first + len(lines)), choose)
+        if choose.random() < STRANGERS:
+            other = choose.choice(articles)
+            if other.focus != article.focus:
+                told[choose.randrange(len(told))] = (_question(other, choose)[0], frozenset())
+        yield asked(template, article.focus, lines, told, choose)
 
 
-def _window(
-    item: QuestionOnText, answers: frozenset[int], choose: random.Random
-) -> tuple[list[tuple[str, str]], frozenset[int]]:
-    """Return up to 24 sentences of an article, with one that answers among them where there is one."""
-    count = len(item.sentences)
-    size = choose.randint(min(4, count), min(READ, count))
-    near = choose.choice(sorted(answers)) if answers else choose.randrange(count)
-    first = choose.randint(max(0, near - size + 1), min(near, count - size))
-    lines = [("", item.sentence(number)) for number in range(first, first + size)]
-    inside = sorted(number - first for number in answers if first <= number < first + size)
-    return lines, frozenset(inside[:MOST_CHOSEN])
+def _window(article: Article, choose: random.Random) -> tuple[int, list[Line]]:
+    """Return up to 24 sentences of an article, and the number of the first."""
+    count = len(article.sentences)
+    first = choose.randrange(max(1, count - 3))
+    spans = article.sentences[first : first + READ]
+    return first, _fitting([("", article.text[start:end]) for start, end in spans], choose)
 
 
-def _asked(
-    template: Template,
-    question: str,
-    title: str,
-    lines: Sequence[tuple[str, str]],
-    answers: frozenset[int],
-    choose: random.Random,
+def _of_article(article: Article, shown: range, choose: random.Random) -> list[Asked]:
+    """Return the questions on an article in any order, with the first of the sentences shown that answer each."""
+    found = []
+    for number in choose.sample(range(len(article.questions)), min(TURNS, len(article.questions))):
+        question, answers = _question(article, choose, number)
+        inside = sorted(place - shown.start for place in answers if place in shown)
+        found.append((question, frozenset(inside[:MOST_CHOSEN])))
+    return found
+
+
+def _question(article: Article, choose: random.Random, number: int | None = None) -> Asked:
+    question, kind, answers = article.questions[
+        choose.randrange(len(article.questions)) if number is None else number
+    ]
+    if choose.random() < 0.5:
+        question = medquad_questions.plainly(article.focus, kind, choose.randrange(100))
+    return question, answers
+
+
+def _fitting(lines: Sequence[Line], choose: random.Random) -> list[Line]:
+    """Return as many of the lines as fit, at least one."""
+    left = choose.choice(SIZES)
+    kept: list[Line] = []
+    for heading, sentence in lines:
+        left -= len(sentence)
+        if kept and left < 0:
+            break
+        kept.append((heading, sentence))
+    return kept
+
+
+def asked(
+    template: Template, title: str, lines: Sequence[Line], questions: Sequence[Asked], choose: random.Random
 ) -> Example:
-    """Return a question on numbered sentences, as `clinical ask` puts it; `lines` are heading and sentence."""
+    """Return questions on numbered sentences, the first as `clinical ask` puts it; `lines` are heading and sentence."""
     lines = lines[:READ]
     title = title or choose.choice(("discharge.txt", "note", "visit 3", "consult.txt", "letter"))
     note = Note(title, "\n".join(sentence for _, sentence in lines))
     told = [Told(0, 0, sentence, 1, heading) for heading, sentence in lines]
     stretch = Stretch(note, title, tuple(told))
     text = "\n".join(numbered([Scored(stretch, one, None) for one in told]))
-    values = templates.checked(template, {"question": question, "text": text})
     constraint = Selection(len(lines), MOST_CHOSEN)
-    request = Request((Message("user", template.render(values)),), constraint)
-    chosen = tuple(sorted(number + 1 for number in answers if number < len(lines)))[:MOST_CHOSEN]
-    return Example("ask", title, constraint.write(chosen), request, chosen=chosen)
+
+    def prompt(question: str) -> Message:
+        return Message(
+            "user", template.render(templates.checked(template, {"question": question, "text": text}))
+        )
+
+    return _conversation("ask", title, prompt, "Question: ", constraint, questions)
 
 
 def _searches(seed: int, choose: random.Random) -> Iterator[Example]:
     template = templates.load(PROMPT)
-    for made in synthetic_questions.questions(SEARCHED_NOTES, seed, _sentences_of_notes()):
-        found = [(sentence, number in made.answers) for number, (_, sentence) in enumerate(made.lines)]
-        yield _found(template, made.question, found, choose)
-    items = list(medquad_questions.read("train"))
-    for item in choose.sample(items, min(SEARCHED_ARTICLES, len(items))):
-        lines, answers = _window(item, item.answers or frozenset(), choose)
-        found = [(sentence, number in answers) for number, (_, sentence) in enumerate(lines[:12])]
-        other = choose.choice(items)
-        if other.title != item.title:
-            found += [(sentence, False) for _, sentence in _window(other, frozenset(), choose)[0][:12]]
-        yield _found(template, item.question, found, choose)
+    for note in synthetic_questions.notes(SEARCHED_NOTES, seed, _sentences_of_notes()):
+        yield found(template, [sentence for _, sentence in note.lines], note.asked, choose)
+    texts = _texts()
+    for _ in range(SEARCHED_TEXTS):
+        some = [choose.choice(texts) for _ in range(choose.randint(1, 4))]
+        sentences = []
+        for text in some:
+            first = choose.randrange(len(text) - 2)
+            sentences += text[first : first + choose.randint(3, 6)]
+        shown = [sentence for _, sentence in _fitting([("", one) for one in sentences], choose)]
+        recalled = recall_questions.questions(shown, choose.choice(texts), TURNS, choose)
+        yield found(template, shown, recalled, choose)
+    articles = list(medquad_questions.articles("train"))
+    for article in choose.sample(articles, min(SEARCHED_ARTICLES, len(articles))):
+        first, lines = _window(article, choose)
+        questions = _of_article(article, range(first, first + len(lines)), choose)
+        other = choose.choice(articles)
+        if other.focus != article.focus:
+            lines += _window(other, choose)[1][:8]
+        yield found(template, [sentence for _, sentence in lines], questions, choose)
 
 
-def _found(
-    template: Template, query: str, found: Sequence[tuple[str, bool]], choose: random.Random
+def found(
+    template: Template, sentences: Sequence[str], queries: Sequence[Asked], choose: random.Random
 ) -> Example:
-    """Return the choice among sentences that a search found, each with whether it answers."""
-    mixed = choose.sample(found, len(found))[:SEARCH_READ]
-    request = searched(template, query, [sentence for sentence, _ in mixed])
-    assert isinstance(request.constraint, Selection)
-    chosen = tuple(number for number, (_, answers) in enumerate(mixed, 1) if answers)
-    return Example("search", query, request.constraint.write(chosen), request, chosen=chosen)
+    """Return queries on sentences that a search found, in any order, the first as `clinical search` puts it."""
+    order = choose.sample(range(len(sentences)), min(len(sentences), SEARCH_READ))
+    shown = [sentences[place] for place in order]
+    mixed = [
+        (query, frozenset(order.index(place) for place in answers if place in order))
+        for query, answers in queries
+    ]
+    constraint = Selection(len(shown), len(shown))
+    return _conversation(
+        "search",
+        "search",
+        lambda query: searched(template, query, shown).messages[0],
+        "Query: ",
+        constraint,
+        mixed,
+    )
+
+
+def _conversation(
+    task: Task,
+    place: str,
+    prompt: Callable[[str], Message],
+    again: str,
+    constraint: Selection,
+    questions: Sequence[Asked],
+) -> Example:
+    """Return a conversation: `prompt` puts the first question, those after it follow `again`."""
+    chosen = [tuple(sorted(number + 1 for number in answers))[: constraint.limit] for _, answers in questions]
+    messages: list[Message] = []
+    for number, (question, _) in enumerate(questions):
+        if number:
+            messages.append(Message("assistant", (Part(constraint.write(chosen[number - 1])),)))
+            messages.append(Message("user", (Part(again), Part(question, "question"))))
+        else:
+            messages.append(prompt(question))
+    request = Request(tuple(messages), constraint)
+    return Example(task, place, constraint.write(chosen[-1]), request, chosen=chosen[-1])
 
 
 def searched(template: Template, query: str, sentences: Sequence[str]) -> Request:

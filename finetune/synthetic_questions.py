@@ -706,55 +706,61 @@ class Fact:
 
 
 @dataclass(frozen=True)
-class MadeQuestion:
-    """A question on a note, whose lines are pairs of heading and sentence; `answers` are the numbers of lines."""
+class MadeNote:
+    """A note and what is asked of it: its lines are pairs of heading and sentence, the answers numbers of lines."""
 
-    question: str
     lines: tuple[tuple[str, str], ...]
-    answers: frozenset[int]
+    asked: tuple[tuple[str, frozenset[int]], ...]
 
 
-def questions(notes: int, seed: int, others: Sequence[str] = ()) -> Iterator[MadeQuestion]:
-    """Yield so many questions, each on a note of its own.
+def notes(count: int, seed: int, others: Sequence[str] = (), most: int = 6) -> Iterator[MadeNote]:
+    """Yield so many notes, each with one to `most` questions on facts that it holds or lacks.
 
-    `others` are sentences of real notes. Some stand among the made-up ones where the question names something
-    that they do not mention, so that they cannot answer it.
+    `others` are sentences of real notes. Some stand among the made-up ones, those that mention nothing that a
+    question names, so that they cannot answer it.
     """
     rng = random.Random(seed)
-    for _ in range(notes):
-        yield _on_a_note(rng, others)
+    for _ in range(count):
+        yield _note(rng, others, most)
 
 
-def _on_a_note(rng: random.Random, sentences: Sequence[str]) -> MadeQuestion:
+def _note(rng: random.Random, sentences: Sequence[str], most: int) -> MadeNote:
     families: dict[str, list[Fact]] = {}
     for fact in facts():
         families.setdefault(fact.family, []).append(fact)
-    names = rng.sample(sorted(families), rng.randint(6, 18))
-    asked, *others = (rng.choice(families[name]) for name in names)
-    fillings = [_filling(rng) for _ in names]
-    held = list(zip(others, fillings[1:], strict=True))
-    if rng.random() > UNANSWERED:
-        held.append((asked, fillings[0]))
+    known = [rng.choice(families[name]) for name in rng.sample(sorted(families), rng.randint(6, 18))]
+    fillings = {fact: _filling(rng) for fact in known}
+    asked = known[: rng.randint(1, most)]
+    held = [fact for fact in known if fact not in asked or rng.random() > UNANSWERED] or known[:1]
     rng.shuffle(held)
     # Under one heading stands together what belongs there; the headings come in any order.
-    order = list(dict.fromkeys(fact.heading for fact, _ in held))
-    held.sort(key=lambda pair: order.index(pair[0].heading))
-    lines = [
-        (fact.heading, _filled(sentence, filling), fact is asked)
-        for fact, filling in held
+    order = list(dict.fromkeys(fact.heading for fact in held))
+    held.sort(key=lambda fact: order.index(fact.heading))
+    lines: list[tuple[str, str, Fact | None]] = [
+        (fact.heading, _filled(sentence, fillings[fact]), fact)
+        for fact in held
         for sentence in rng.choice(fact.says)
     ]
-    ask = rng.choice(asked.asks)
-    named = [_filled(blank.group(), fillings[0]).lower() for blank in _BLANK.finditer(ask)]
+    asks = {fact: rng.choice(fact.asks) for fact in asked}
+    named = [
+        _filled(blank.group(), fillings[fact]).lower().removeprefix("a ").removeprefix("the ")
+        for fact, ask in asks.items()
+        for blank in _BLANK.finditer(ask)
+    ]
     if named and sentences:
         for sentence in rng.sample(sentences, rng.randint(0, 6)):
-            if not any(word.removeprefix("a ").removeprefix("the ") in sentence.lower() for word in named):
+            if not any(word in sentence.lower() for word in named):
                 place = rng.randrange(len(lines))
-                lines.insert(place, (lines[place][0], sentence, False))
-    return MadeQuestion(
-        _as_typed(_filled(ask, fillings[0]), rng),
+                lines.insert(place, (lines[place][0], sentence, None))
+    return MadeNote(
         tuple(_headed(((heading, sentence) for heading, sentence, _ in lines), rng.choice(HEADED))),
-        frozenset(number for number, (_, _, answers) in enumerate(lines) if answers),
+        tuple(
+            (
+                _as_typed(_filled(ask, fillings[fact]), rng),
+                frozenset(number for number, (_, _, told) in enumerate(lines) if told is fact),
+            )
+            for fact, ask in asks.items()
+        ),
     )
 
 

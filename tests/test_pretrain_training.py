@@ -48,10 +48,17 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
         packer.add(Marked(text, list(split_sentences(text)), {"maccrobat": spans}))
     control = {name: tokens.control(name) for name in CONTROL_TOKENS} | {"newline": tokens.piece("\n")[0]}
     packed = packer.pack(control, {"maccrobat": LABELS})
-    packed.add_task_rows([("ask", [5, 9, 11, 7], 2), ("search", [5, 9, 30], 1)])
+    packed.add_task_rows([("ask", conversation(packed, 11, 12)), ("search", conversation(packed, 30))])
     packed.add_held_out(tokens, ["Fever and asthma.", "On aspirin."])
     packed.save(folder / "data.safetensors")
     return folder
+
+
+def conversation(packed: Packed, *answers: int) -> list[int]:
+    """Questions of one token, 9, each with its answer of one token."""
+    control = packed.control
+    turns = [[control["[INST]"], 9, control["[/INST]"], answer, control["</s>"]] for answer in answers]
+    return [control["<s>"], *(token for turn in turns for token in turn)]
 
 
 @pytest.fixture
@@ -110,13 +117,14 @@ def test_the_loss_is_that_of_fine_tuning(packed: Packed) -> None:
     ]
 
     def as_fine_tuned(one: Any) -> Row:
-        options = [[token] for token in one.ids[one.answer :]]
+        ((answer, _),) = one.answers
+        options = [[token] for token in one.ids[answer:]]
         for decision in one.decisions:
             tags = (
                 [packed.opening[a] for a in asked] if decision.state < 0 else [packed.closing[decision.state]]
             )
-            options[decision.place - one.answer] = [decision.copy, *tags]
-        return Row(one.ids, one.answer, options)
+            options[decision.place - answer] = [decision.copy, *tags]
+        return Row(one.ids, answer, options)
 
     class Model:
         def get_decoder(self) -> Any:
@@ -342,11 +350,13 @@ def test_embeddings_can_begin_with_meanings() -> None:
 
 
 def test_rows_of_other_tasks_come_as_they_were_put_in(packed: Packed) -> None:
-    assert list(packed.task_rows()) == [("ask", [5, 9, 11, 7], 2), ("search", [5, 9, 30], 1)]
+    asked, searched = conversation(packed, 11, 12), conversation(packed, 30)
+    assert list(packed.task_rows()) == [("ask", asked), ("search", searched)]
+    assert packed.answers(asked) == [(4, 6), (9, 11)]
     made = Exercises(packed, 24, 0, [(2.0, Mixture({"maccrobat": 1.0}, tasks=1.0))]).pool(0, 1)
     assert {batch.kind for batch in made} == {"task"}
-    answers = {tuple(batch.ids.flatten()[batch.predict].tolist()) for batch in made}
-    assert all(set(answer) <= {11, 7, 9, 30} for answer in answers)
+    learned = {token for batch in made for token in batch.ids.flatten()[batch.predict].tolist()}
+    assert learned == {11, 12, 30, packed.control["</s>"]}
 
 
 def test_the_rate_warms_up_stays_and_falls() -> None:
@@ -427,12 +437,16 @@ def test_from_texts_to_a_release_in_pieces_or_at_once(
     def texts(silver: Path, seed: int) -> list[Marked]:
         return [Marked(text, list(split_sentences(text)), {"maccrobat": spans}) for text, spans in NOTES]
 
+    def asked(writer: Any) -> list[int]:
+        begin, ask, answer, end = map(writer.tokens.control, ("<s>", "[INST]", "[/INST]", "</s>"))
+        return [begin, ask, 9, answer, 11, end]
+
     monkeypatch.setattr(packing, "all_texts", texts)
     monkeypatch.setattr(packing, "held_out_texts", lambda: ["Fever and asthma."])
     monkeypatch.setattr(packing, "meanings", lambda tokenizer: np.zeros((len(tokenizer), 5), np.int8))
-    monkeypatch.setattr(suite_rows, "rows", lambda writer, seed: [("ask", [5, 9, 11, 7], 2)])
+    monkeypatch.setattr(suite_rows, "rows", lambda writer, seed: [("ask", asked(writer))])
     made = packing.run(tmp_path, tmp_path / "data", None, 420, 0)
-    assert list(made.task_rows()) == [("ask", [5, 9, 11, 7], 2)]
+    assert list(made.task_rows()) == [("ask", conversation(made, 11))]
 
     def trained(out: str, *arguments: str) -> dict[str, Any]:
         called = [
