@@ -110,8 +110,9 @@ def _recalled(template: Template, choose: random.Random) -> Iterator[Example]:
         text, other = choose.choice(texts), choose.choice(texts)
         first = choose.randrange(len(text) - 2)
         lines = _fitting([("", sentence) for sentence in text[first : first + READ]], choose)
-        said = [sentence for _, sentence in lines]
-        yield asked(template, "", lines, recall_questions.questions(said, other, TURNS, choose), choose)
+        recalled = recall_questions.questions([said for _, said in lines], other, TURNS, choose)
+        if recalled:
+            yield asked(template, "", lines, recalled, choose)
 
 
 def _on_articles(template: Template, choose: random.Random) -> Iterator[Example]:
@@ -198,7 +199,8 @@ def _searches(seed: int, choose: random.Random) -> Iterator[Example]:
             sentences += text[first : first + choose.randint(3, 6)]
         shown = [sentence for _, sentence in _fitting([("", one) for one in sentences], choose)]
         recalled = recall_questions.questions(shown, choose.choice(texts), TURNS, choose)
-        yield found(template, shown, recalled, choose)
+        if recalled:
+            yield found(template, shown, recalled, choose)
     articles = list(medquad_questions.articles("train"))
     for article in choose.sample(articles, min(SEARCHED_ARTICLES, len(articles))):
         first, lines = _window(article, choose)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from typing import Any, cast
 
 import pytest
 
-from clinical.corpora.qa import QuestionOnText
+from clinical.corpora import medquad_questions
+from clinical.corpora.medquad_questions import Article
 from clinical.documents.annotations import Span
 from clinical.documents.note import Note
 from clinical.finetune import suite_rows
-from clinical.finetune.rows import Writer
+from clinical.finetune.rows import TrainingRow, Writer
 from clinical.finetune.tokenizer import train_tokenizer
 from clinical.models.chat import V3
 from clinical.models.language_model import Selection
@@ -34,9 +36,8 @@ def writer() -> Writer:
 
 def test_a_question_is_put_as_the_product_puts_it() -> None:
     template = templates.load("ask.quote.v1")
-    example = suite_rows._asked(
-        template, "Why was apixaban stopped?", "visit", LINES, frozenset({0, 1}), random.Random(0)
-    )
+    questions = [("Why was apixaban stopped?", frozenset({0, 1}))]
+    example = suite_rows.asked(template, "visit", LINES, questions, random.Random(0))
     note = Note("visit", "PLAN\nApixaban was stopped.\nThe reason was melena.\n\nLABS\nPotassium 4.1.")
     told = [one for one in stretch_of(note).told if one.text not in ("PLAN", "LABS")]
     answerer = MistralAnswerer(cast(Any, None), template, cast(Any, None), quote=True)
@@ -61,8 +62,8 @@ def test_a_search_is_put_as_the_product_puts_it() -> None:
     asked, count = MistralChooser(cast(Any, Roomy()), template)._request("why no apixaban", texts)
     assert count == 3
     assert suite_rows.searched(template, "why no apixaban", texts) == asked
-    found = [(text, text == "Melena.") for text in texts]
-    examples = [suite_rows._found(template, "?", found, random.Random(seed)) for seed in range(20)]
+    queries = [("?", frozenset({2}))]
+    examples = [suite_rows.found(template, texts, queries, random.Random(seed)) for seed in range(20)]
     for example in examples:
         assert example.request is not None
         (number,) = example.chosen
@@ -87,30 +88,83 @@ def test_sentences_are_chosen_as_the_product_lets_choose() -> None:
     assert list(suite_rows._needed(sentences[:3], "Cough, no fever.", random.Random(0), "x")) == []
 
 
-def test_rows_end_with_an_answer_that_is_allowed(writer: Writer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(suite_rows, "MADE_UP", 30)
-    monkeypatch.setattr(suite_rows, "LONGEST", 5000)
+def test_more_questions_on_the_same_sentences_follow_the_first(writer: Writer) -> None:
+    template = templates.load("ask.quote.v1")
+    why, labs = ("Why was apixaban stopped?", frozenset({0, 1})), ("potassium", frozenset({2}))
+    smoking = ("Does he smoke?", frozenset[int]())
+    choose = random.Random(0)
+    row = writer.row(suite_rows.asked(template, "visit", LINES, [why, smoking, labs], choose))
+    alone = [writer.row(suite_rows.asked(template, "visit", LINES, [one], choose)) for one in (why, smoking)]
+    assert row is not None
+    assert [_learned(row, place) for place in range(3)] == [
+        *(_learned(one, 0) for one in alone),
+        _of("3", writer),
+    ]
+    # The first turn is what the product asks, token for token.
+    assert alone[0] is not None
+    assert row.ids[: len(alone[0].ids)] == alone[0].ids
+    assert writer.tokens._tokenizer.decode(row.ids).endswith("[INST] Question: potassium[/INST] 3</s>")
+
+
+def _learned(row: TrainingRow | None, place: int) -> list[int]:
+    assert row is not None
+    start, end = row.learned[place]
+    return row.ids[start:end]
+
+
+def _of(answer: str, writer: Writer) -> list[int]:
+    return [*writer.tokens.plain(f" {answer}"), writer.tokens.control("</s>")]
+
+
+def test_rows_hold_answers_that_are_allowed(writer: Writer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(suite_rows, "MADE_UP", 20)
+    monkeypatch.setattr(suite_rows, "RECALLED", 10)
+    monkeypatch.setattr(suite_rows, "SEARCHED_NOTES", 5)
+    monkeypatch.setattr(suite_rows, "SEARCHED_TEXTS", 10)
+    monkeypatch.setattr(suite_rows, "LONGEST", 9000)
+    texts = [
+        ["She feels well.", "He coughs at night.", "Fever since May.", "On apixaban."],
+        ["3.", "4.", "5."],
+    ]
     monkeypatch.setattr(suite_rows, "_sentences_of_notes", lambda: ["She feels well."] * 6)
-    monkeypatch.setattr(suite_rows, "_on_articles", lambda template, choose: [])
-    monkeypatch.setattr(suite_rows, "_questions_of_patients", lambda: [])
-    monkeypatch.setattr(suite_rows, "_dialogues", lambda choose: [])
-    monkeypatch.setattr(suite_rows, "SEARCHED_NOTES", 10)
-    monkeypatch.setattr(suite_rows.medquad_questions, "read", lambda split: [])
-    made = list(suite_rows.rows(writer, seed=1))
-    answers = [writer.tokens._tokenizer.decode(ids[answer:]).removesuffix("</s>") for _, ids, answer in made]
-    assert [task for task, _, _ in made] == ["ask"] * 30 + ["search"] * 10
+    monkeypatch.setattr(suite_rows, "_texts", lambda: texts)
+    monkeypatch.setattr(suite_rows.medquad_questions, "articles", lambda split: [])
+    for source in ("_questions_of_patients", "_dialogues"):
+        monkeypatch.setattr(suite_rows, source, lambda *given: [])
+    examples = [one for one in suite_rows.examples(1) if one.request]
+    counts = Counter(one.task for one in examples)
+    assert 20 < counts["ask"] < 30  # of numbers alone nothing is asked
+    assert 5 < counts["search"] <= 15
+    rows = [row for row in map(writer.row, examples) if row]
+    answers = [
+        writer.tokens._tokenizer.decode(row.ids[start:end]).removesuffix("</s>")
+        for row in rows
+        for start, end in row.learned
+    ]
+    assert len(answers) > 2 * len(rows)
     assert all(Selection(24).parse(answer) is not None for answer in answers)
     assert " none" in answers
     assert len(set(answers)) > 5
+    assert [ids for _, ids in suite_rows.rows(writer, 1)] == [row.ids for row in rows]
 
 
-def test_a_window_of_an_article_holds_what_answers() -> None:
+def test_an_article_is_asked_what_it_answers() -> None:
     sentences = tuple((number * 3, number * 3 + 2) for number in range(40))
     text = " ".join(f"{number:02}" for number in range(40))
-    item = QuestionOnText("x", "?", text, sentences, frozenset({7, 8}), title="Gout")
-    for seed in range(50):
-        lines, answers = suite_rows._window(item, frozenset({7, 8}), random.Random(seed))
-        assert 4 <= len(lines) <= 24
-        assert answers
-        assert {lines[number][1] for number in answers} <= {"07", "08"}
-        assert {"07", "08"} & {line for _, line in lines} == {lines[number][1] for number in answers}
+    blocks = (("Signs of gout?", "symptoms", frozenset({7, 8})), ("Gout?", "causes", frozenset({20})))
+    article = Article("x", "gout", text, sentences, blocks)
+    seen = set()
+    for seed in range(80):
+        first, lines = suite_rows._window(article, random.Random(seed))
+        assert 1 <= len(lines) <= 24
+        assert lines[0] == ("", f"{first:02}")
+        shown = range(first, first + len(lines))
+        for question, answers in suite_rows._of_article(article, shown, random.Random(seed)):
+            said = {lines[number][1] for number in answers}
+            wanted = {"07", "08"} if question in SIGNS else {"20"}
+            assert said == wanted & {line for _, line in lines}
+            seen |= said
+    assert seen == {"07", "08", "20"}
+
+
+SIGNS = {"Signs of gout?", *(medquad_questions.plainly("gout", "symptoms", number) for number in range(9))}
