@@ -220,6 +220,15 @@ def test_endless_sentences_are_cut_and_lost_headings_dropped() -> None:
     ]
 
 
+def test_items_of_a_list_that_lost_its_full_stops_are_all_there() -> None:
+    lost = "1. Placement of a pump.,2. Tunneling of its catheter,3. Anchoring of the catheter."
+    assert [unit.text for unit in find_units(lost)] == [
+        "Placement of a pump.",
+        "Tunneling of its catheter",
+        "Anchoring of the catheter.",
+    ]
+
+
 # --- timelines ---
 
 

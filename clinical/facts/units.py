@@ -176,14 +176,12 @@ def _written(text: str, sections: Sequence[Section]) -> Iterator[Unit]:
 
 def _pieces(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
     """Yield a sentence as it is, and one that has lost its full stops in pieces that can be read."""
-    items = [found.end() for found in _ITEM_INSIDE.finditer(text, start, end)]
-    for opening in items:
-        # What stands before the first number is a heading that has lost its colon: "OPERATION,1. Insertion of …".
-        mark = _ITEM_INSIDE.search(text, start, opening)
-        head = text[start : mark.start()] if mark else ""
+    for mark in _ITEM_INSIDE.finditer(text, start, end):
+        # What stands before the first number can be a heading that has lost its colon: "OPERATION,1. Insertion of …".
+        head = text[start : mark.start()]
         if not (head.isupper() and len(head.split()) <= MOST_HEADING_WORDS):
-            yield start, mark.start() if mark else start
-        start = opening
+            yield start, mark.start()
+        start = mark.end()
     while end - start > MOST_CHARACTERS:
         window = text[start : start + MOST_CHARACTERS]
         cut = max(window.rfind(mark) for mark in ("; ", ", ", "\n", " - "))
