@@ -18,27 +18,26 @@ from clinical.corpora.qa import QuestionOnText, read_questions
 from clinical.corpora.records import GoldDocument, Mention, split_path
 from clinical.corpora.rows import Row, Turn
 from clinical.corpora.training import read_rows
-from clinical.documents.note import Note
 from clinical.errors import UsageError
+from clinical.finetune import selections, synthetic_questions
 from clinical.finetune.mistral_rows import Passage, asked, flat, passages
 from clinical.finetune.recipe import Recipe, Source, Task
+from clinical.finetune.selections import MOST_CHOSEN
 from clinical.finetune.synthetic_notes import fillers, synthetic
-from clinical.models.language_model import Message, Request, Selection, TaggedCopy
+from clinical.models.language_model import Message, Request, TaggedCopy
 from clinical.models.mistral_tagger import chunks
 from clinical.models.mistral_tagger import request as ner_request
 from clinical.prompts import templates
 from clinical.prompts.labels import Label, clinical_labels, core_labels, known_or_defined
 from clinical.prompts.templates import Part, Template
 from clinical.scoring.gold import Gold, read_gold
-from clinical.tasks.ask import Scored as Shown
-from clinical.tasks.ask_mistral import READ, numbered
-from clinical.tasks.evidence import Stretch, Told
+from clinical.tasks.ask_mistral import READ
 
 SYNTHETIC = "synthetic"
 """The source of made-up notes (`clinical.finetune.synthetic_notes`), as many as its `limit` says."""
 MADE_UP = 2000
-MOST_CHOSEN = 5
-"""How many sentences a model may choose at a time, as in `clinical ask`."""
+TURNS = 6
+"""So many questions are asked of one made-up note at most."""
 HELD_OUT = 999
 """The number of the pass that is held out: made-up notes of it stand in no other."""
 FRESH_PASSES = 3
@@ -80,8 +79,8 @@ def template_of(recipe: Recipe, source: Source) -> Template:
     )
 
 
-PROMPTS: dict[str, str] = {"ner": "ner.v1", "search": "ask.quote.v1", "ask": "ask.quote.v1"}
-"""The template that each task is asked in; to find sentences and to quote them is the same question to a model."""
+PROMPTS: dict[str, str] = {"ner": "ner.v1", "search": "search.v1", "ask": "ask.quote.v1"}
+"""The template that each task is asked in."""
 
 
 def read_source(recipe: Recipe, source: Source, number: int = 0) -> Found:
@@ -89,9 +88,9 @@ def read_source(recipe: Recipe, source: Source, number: int = 0) -> Found:
     if source.task == "ner":
         return _ner(recipe, source, number)
     if source.task in ("search", "ask"):
-        return _selections(recipe, source)
+        return _made_up(recipe, source, number) if source.corpus == SYNTHETIC else _selections(recipe, source)
     if source.corpus == SYNTHETIC:
-        raise UsageError(f"the source {SYNTHETIC} has rows for the task ner alone, not for {source.task}")
+        raise UsageError(f"the source {SYNTHETIC} has rows for ner, ask and search, not for {source.task}")
     found = read_rows(source.file or source.corpus, source.columns or None, source.where or None)
     make = _summary if source.task == "summarize" else _conversation
     rows = found.rows[: source.limit]
@@ -162,24 +161,45 @@ def _halves(item: QuestionOnText) -> tuple[QuestionOnText, QuestionOnText]:
 
 
 def selection(task: Task, item: QuestionOnText, template: Template) -> Example:
-    """Return the question as `clinical ask` puts it to a model: which of these sentences answer it?"""
-    note = Note(item.title or item.id, item.text)
-    told = [Told(*span, item.text[slice(*span)], 1) for span in item.sentences]
-    stretch = Stretch(note, note.id, tuple(told))
-    text = "\n".join(numbered([Shown(stretch, one, None) for one in told]))
-    values = templates.checked(template, {"question": item.question, "text": text})
-    constraint = Selection(len(told), MOST_CHOSEN)
-    numbers = tuple(number + 1 for number in sorted(item.answers or ()))
-    request = Request((Message("user", template.render(values)),), constraint)
+    """Return the question as the product puts it to a model: which of these sentences answer it?"""
+    sentences = [item.text[start:end] for start, end in item.sentences]
+    question = [(item.question, item.answers or frozenset())]
+    if task == "search":
+        chosen = selections.found(template, sentences, question)
+    else:
+        chosen = selections.asked(template, item.title or item.id, [("", one) for one in sentences], question)
     return Example(
         task,
         item.id,
-        constraint.write(numbers),
-        request,
-        chosen=numbers,
+        chosen.answer,
+        chosen.request,
+        chosen=chosen.numbers,
         question=item,
         group=_key(item.text),
     )
+
+
+def _made_up(recipe: Recipe, source: Source, number: int) -> Found:
+    """Return questions on made-up notes, some on each, others in each pass; one on each where they are held out."""
+    template = template_of(recipe, source)
+    held = number == HELD_OUT
+    seed = 1000 * recipe.train.seed + number
+    notes = synthetic_questions.notes(source.limit or MADE_UP, seed, most=1 if held else TURNS)
+    found = Found()
+    for place, note in enumerate(notes, 1):
+        lines = note.lines[:READ]
+        asked = [(ask, answers) for ask, answers in note.asked if all(n < len(lines) for n in answers)]
+        if not asked:
+            continue
+        if source.task == "search":
+            chosen = selections.found(template, [sentence for _, sentence in lines], asked)
+        else:
+            chosen = selections.asked(template, f"note {place}", lines, asked)
+        example = Example(
+            source.task, f"made-up {place}", chosen.answer, chosen.request, chosen=chosen.numbers
+        )
+        found.examples.append(example)
+    return found
 
 
 def halves(example: Example, template: Template) -> tuple[Example, Example] | None:

@@ -17,6 +17,7 @@ from typing import Any
 from clinical.finetune.examples import (
     FRESH_PASSES,
     HELD_OUT,
+    SYNTHETIC,
     Example,
     gold_of,
     gold_of_held,
@@ -94,7 +95,8 @@ class _Preparation:
     def run(self) -> Prepared:
         passes = max(1, math.ceil(self.recipe.train.epochs))
         for place, source in enumerate(self.recipe.data):
-            fresh = min(passes, FRESH_PASSES) if source.task == "ner" and not source.file else 1
+            anew = source.corpus == SYNTHETIC or (source.task == "ner" and not source.file)
+            fresh = min(passes, FRESH_PASSES) if anew else 1
             for number in range(fresh):
                 self._read(place, source, number)
         self._dev()

@@ -75,6 +75,19 @@ def questions(
     return list(found.items())
 
 
+def single_words(
+    sentences: Sequence[str], count: int, choose: random.Random
+) -> list[tuple[str, frozenset[int]]]:
+    """Return up to `count` words of the sentences, each with the number of the only one that it stands in."""
+    held = [stems(sentence) for sentence in sentences]
+    found: dict[str, frozenset[int]] = {}
+    for number, sentence in enumerate(sentences):
+        for word in _telling(sentence):
+            if sum(stem(word.lower()) in stems_ for stems_ in held) == 1:
+                found[word] = frozenset({number})
+    return choose.sample(list(found.items()), min(count, len(found)))
+
+
 def stems(sentence: str) -> frozenset[str]:
     """Return the stems of a sentence's words, without the small ones."""
     return frozenset(stem(word.lower()) for word in _telling(sentence))

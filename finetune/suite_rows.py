@@ -3,38 +3,38 @@
     rows(Writer(tokenizer, V3))          # task, ids
 
 - `ask`: which of up to 24 numbered sentences answer (`ask.quote.v1`), on made-up notes, on articles of MedQuAD, and on
-  real text of which is asked for sentences by their own words (`clinical.finetune.recall_questions`).
+  real text of which is asked for sentences by their own words (`clinical.finetune.recall_questions`). Drills come
+  before that: a single word, and in which of some short sentences it stands, without any wording around them, many
+  words one after another. By these a network finds out how to look for what is asked.
 - `search`: which of the sentences that were found answer (`search.v1`): those of some texts, in any order.
 - `summarize`: what a patient asks (`summarize.question.v1`), from MeQSum; and which sentences of a talk between doctor
   and patient are needed for the note (`summarize.extract.v1`): those of MTS-Dialog and ACI-Bench whose words the human
   note has. Summaries in prose are left out: a model of this size makes them up.
 
-A row of `ask` or `search` is a conversation: the first turn is what the product asks, more questions on the same
-sentences follow. So a few hundred tokens of sentences are read for many decisions in place of one.
+A row of `ask` or `search` is a conversation (`clinical.finetune.selections`): a few hundred tokens of sentences are
+read for many decisions in place of one.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 from clinical.corpora import medquad_questions
 from clinical.corpora.medquad_questions import Article
 from clinical.corpora.records import read, read_records
-from clinical.documents.note import Note
 from clinical.documents.sentences import split_sentences
 from clinical.facts.terms import content
-from clinical.finetune import recall_questions, synthetic_questions
+from clinical.finetune import recall_questions, selections, synthetic_questions
 from clinical.finetune.examples import Example
 from clinical.finetune.recipe import Task
 from clinical.finetune.rows import Writer
+from clinical.finetune.selections import MOST_CHOSEN, Asked, Chosen, Line
 from clinical.models.language_model import Message, Request, Selection
 from clinical.models.mistral_summarizer import WANTED
 from clinical.prompts import templates
-from clinical.prompts.templates import Part, Template
-from clinical.tasks.ask import Scored
-from clinical.tasks.ask_mistral import READ, numbered
-from clinical.tasks.evidence import Stretch, Told
+from clinical.prompts.templates import Template
+from clinical.tasks.ask_mistral import READ
 from clinical.tasks.search_mistral import PROMPT
 from clinical.tasks.search_mistral import READ as SEARCH_READ
 
@@ -44,6 +44,10 @@ ARTICLES = 2500
 SEARCHED_NOTES = 1000
 SEARCHED_TEXTS = 2000
 SEARCHED_ARTICLES = 1000
+DRILLS = 12_000
+DRILLED = 16
+"""So many words are asked for one after another."""
+
 STRANGERS = 0.15
 """The share of articles of which is asked what another article answers, and they do not."""
 
@@ -53,15 +57,11 @@ TURNS = 8
 LEAST_SHARED = 0.6
 """A sentence is needed for a note that has so many of its words."""
 
-MOST_CHOSEN = 5
 SIZES = (400, 900, 1800, 3600)
 """How many characters of sentences a row shows at most; long and short ones are as frequent."""
 
 LONGEST = 1400
 """Longer rows, in tokens, are left out."""
-
-Line = tuple[str, str]
-Asked = tuple[str, frozenset[int]]
 
 
 def rows(writer: Writer, seed: int = 0) -> Iterator[tuple[str, list[int]]]:
@@ -75,9 +75,10 @@ def rows(writer: Writer, seed: int = 0) -> Iterator[tuple[str, list[int]]]:
 def examples(seed: int) -> Iterator[Example]:
     """Yield the examples of all tasks."""
     choose = random.Random(seed)
+    yield from _drills(random.Random(seed + 2))
     template = templates.load("ask.quote.v1")
     for note in synthetic_questions.notes(MADE_UP, seed, _sentences_of_notes()):
-        yield asked(template, "", note.lines, note.asked, choose)
+        yield _asked(template, "", note.lines, note.asked, choose)
     yield from _recalled(template, choose)
     yield from _on_articles(template, choose)
     yield from _searches(seed + 1, choose)
@@ -104,6 +105,15 @@ def _texts() -> list[list[str]]:
     return [sentences for sentences in found if len(sentences) > 2]
 
 
+def _drills(choose: random.Random) -> Iterator[Example]:
+    short = [sentence for sentence in _sentences_of_notes() if len(sentence) < 80]
+    for _ in range(DRILLS):
+        sentences = choose.sample(short, choose.choice((2, 3, 4, 5, 6, 8, 10, 14)))
+        words = recall_questions.single_words(sentences, DRILLED, choose)
+        if words:
+            yield _example("ask", "words", selections.drilled(sentences, words))
+
+
 def _recalled(template: Template, choose: random.Random) -> Iterator[Example]:
     texts = _texts()
     for _ in range(RECALLED):
@@ -112,7 +122,7 @@ def _recalled(template: Template, choose: random.Random) -> Iterator[Example]:
         lines = _fitting([("", sentence) for sentence in text[first : first + READ]], choose)
         recalled = recall_questions.questions([said for _, said in lines], other, TURNS, choose)
         if recalled:
-            yield asked(template, "", lines, recalled, choose)
+            yield _asked(template, "", lines, recalled, choose)
 
 
 def _on_articles(template: Template, choose: random.Random) -> Iterator[Example]:
@@ -124,7 +134,7 @@ def _on_articles(template: Template, choose: random.Random) -> Iterator[Example]
             other = choose.choice(articles)
             if other.focus != article.focus:
                 told[choose.randrange(len(told))] = (_question(other, choose)[0], frozenset())
-        yield asked(template, article.focus, lines, told, choose)
+        yield _asked(template, article.focus, lines, told, choose)
 
 
 def _window(article: Article, choose: random.Random) -> tuple[int, list[Line]]:
@@ -166,30 +176,10 @@ def _fitting(lines: Sequence[Line], choose: random.Random) -> list[Line]:
     return kept
 
 
-def asked(
-    template: Template, title: str, lines: Sequence[Line], questions: Sequence[Asked], choose: random.Random
-) -> Example:
-    """Return questions on numbered sentences, the first as `clinical ask` puts it; `lines` are heading and sentence."""
-    lines = lines[:READ]
-    title = title or choose.choice(("discharge.txt", "note", "visit 3", "consult.txt", "letter"))
-    note = Note(title, "\n".join(sentence for _, sentence in lines))
-    told = [Told(0, 0, sentence, 1, heading) for heading, sentence in lines]
-    stretch = Stretch(note, title, tuple(told))
-    text = "\n".join(numbered([Scored(stretch, one, None) for one in told]))
-    constraint = Selection(len(lines), MOST_CHOSEN)
-
-    def prompt(question: str) -> Message:
-        return Message(
-            "user", template.render(templates.checked(template, {"question": question, "text": text}))
-        )
-
-    return _conversation("ask", title, prompt, "Question: ", constraint, questions)
-
-
 def _searches(seed: int, choose: random.Random) -> Iterator[Example]:
     template = templates.load(PROMPT)
     for note in synthetic_questions.notes(SEARCHED_NOTES, seed, _sentences_of_notes()):
-        yield found(template, [sentence for _, sentence in note.lines], note.asked, choose)
+        yield _found(template, [sentence for _, sentence in note.lines], note.asked, choose)
     texts = _texts()
     for _ in range(SEARCHED_TEXTS):
         some = [choose.choice(texts) for _ in range(choose.randint(1, 4))]
@@ -200,7 +190,7 @@ def _searches(seed: int, choose: random.Random) -> Iterator[Example]:
         shown = [sentence for _, sentence in _fitting([("", one) for one in sentences], choose)]
         recalled = recall_questions.questions(shown, choose.choice(texts), TURNS, choose)
         if recalled:
-            yield found(template, shown, recalled, choose)
+            yield _found(template, shown, recalled, choose)
     articles = list(medquad_questions.articles("train"))
     for article in choose.sample(articles, min(SEARCHED_ARTICLES, len(articles))):
         first, lines = _window(article, choose)
@@ -208,56 +198,32 @@ def _searches(seed: int, choose: random.Random) -> Iterator[Example]:
         other = choose.choice(articles)
         if other.focus != article.focus:
             lines += _window(other, choose)[1][:8]
-        yield found(template, [sentence for _, sentence in lines], questions, choose)
+        yield _found(template, [sentence for _, sentence in lines], questions, choose)
 
 
-def found(
+def _asked(
+    template: Template, title: str, lines: Sequence[Line], questions: Sequence[Asked], choose: random.Random
+) -> Example:
+    """Return questions on the first sentences of a note, which has any name where it has none."""
+    title = title or choose.choice(("discharge.txt", "note", "visit 3", "consult.txt", "letter"))
+    return _example("ask", title, selections.asked(template, title, lines[:READ], questions))
+
+
+def _found(
     template: Template, sentences: Sequence[str], queries: Sequence[Asked], choose: random.Random
 ) -> Example:
-    """Return queries on sentences that a search found, in any order, the first as `clinical search` puts it."""
+    """Return queries on sentences that a search found, in any order."""
     order = choose.sample(range(len(sentences)), min(len(sentences), SEARCH_READ))
     shown = [sentences[place] for place in order]
     mixed = [
         (query, frozenset(order.index(place) for place in answers if place in order))
         for query, answers in queries
     ]
-    constraint = Selection(len(shown), len(shown))
-    return _conversation(
-        "search",
-        "search",
-        lambda query: searched(template, query, shown).messages[0],
-        "Query: ",
-        constraint,
-        mixed,
-    )
+    return _example("search", "search", selections.found(template, shown, mixed))
 
 
-def _conversation(
-    task: Task,
-    place: str,
-    prompt: Callable[[str], Message],
-    again: str,
-    constraint: Selection,
-    questions: Sequence[Asked],
-) -> Example:
-    """Return a conversation: `prompt` puts the first question, those after it follow `again`."""
-    chosen = [tuple(sorted(number + 1 for number in answers))[: constraint.limit] for _, answers in questions]
-    messages: list[Message] = []
-    for number, (question, _) in enumerate(questions):
-        if number:
-            messages.append(Message("assistant", (Part(constraint.write(chosen[number - 1])),)))
-            messages.append(Message("user", (Part(again), Part(question, "question"))))
-        else:
-            messages.append(prompt(question))
-    request = Request(tuple(messages), constraint)
-    return Example(task, place, constraint.write(chosen[-1]), request, chosen=chosen[-1])
-
-
-def searched(template: Template, query: str, sentences: Sequence[str]) -> Request:
-    """Return the request to choose among sentences that were found, as `clinical search` puts it."""
-    text = "\n".join(f"[{number}] {' '.join(one.split())}" for number, one in enumerate(sentences, 1))
-    values = templates.checked(template, {"query": query, "text": text})
-    return Request((Message("user", template.render(values)),), Selection(len(sentences), len(sentences)))
+def _example(task: Task, place: str, chosen: Chosen) -> Example:
+    return Example(task, place, chosen.answer, chosen.request, chosen=chosen.numbers)
 
 
 def _questions_of_patients() -> Iterator[Example]:

@@ -12,7 +12,7 @@ from clinical.corpora import medquad_questions
 from clinical.corpora.medquad_questions import Article
 from clinical.documents.annotations import Span
 from clinical.documents.note import Note
-from clinical.finetune import suite_rows
+from clinical.finetune import selections, suite_rows
 from clinical.finetune.rows import TrainingRow, Writer
 from clinical.finetune.tokenizer import train_tokenizer
 from clinical.models.chat import V3
@@ -37,7 +37,7 @@ def writer() -> Writer:
 def test_a_question_is_put_as_the_product_puts_it() -> None:
     template = templates.load("ask.quote.v1")
     questions = [("Why was apixaban stopped?", frozenset({0, 1}))]
-    example = suite_rows.asked(template, "visit", LINES, questions, random.Random(0))
+    example = suite_rows._asked(template, "visit", LINES, questions, random.Random(0))
     note = Note("visit", "PLAN\nApixaban was stopped.\nThe reason was melena.\n\nLABS\nPotassium 4.1.")
     told = [one for one in stretch_of(note).told if one.text not in ("PLAN", "LABS")]
     answerer = MistralAnswerer(cast(Any, None), template, cast(Any, None), quote=True)
@@ -61,9 +61,9 @@ def test_a_search_is_put_as_the_product_puts_it() -> None:
     texts = ["Apixaban was stopped.", "Potassium 4.1.", "Melena."]
     asked, count = MistralChooser(cast(Any, Roomy()), template)._request("why no apixaban", texts)
     assert count == 3
-    assert suite_rows.searched(template, "why no apixaban", texts) == asked
+    assert selections.found(template, texts, [("why no apixaban", frozenset())]).request == asked
     queries = [("?", frozenset({2}))]
-    examples = [suite_rows.found(template, texts, queries, random.Random(seed)) for seed in range(20)]
+    examples = [suite_rows._found(template, texts, queries, random.Random(seed)) for seed in range(20)]
     for example in examples:
         assert example.request is not None
         (number,) = example.chosen
@@ -93,8 +93,8 @@ def test_more_questions_on_the_same_sentences_follow_the_first(writer: Writer) -
     why, labs = ("Why was apixaban stopped?", frozenset({0, 1})), ("potassium", frozenset({2}))
     smoking = ("Does he smoke?", frozenset[int]())
     choose = random.Random(0)
-    row = writer.row(suite_rows.asked(template, "visit", LINES, [why, smoking, labs], choose))
-    alone = [writer.row(suite_rows.asked(template, "visit", LINES, [one], choose)) for one in (why, smoking)]
+    row = writer.row(suite_rows._asked(template, "visit", LINES, [why, smoking, labs], choose))
+    alone = [writer.row(suite_rows._asked(template, "visit", LINES, [one], choose)) for one in (why, smoking)]
     assert row is not None
     assert [_learned(row, place) for place in range(3)] == [
         *(_learned(one, 0) for one in alone),
@@ -117,6 +117,7 @@ def _of(answer: str, writer: Writer) -> list[int]:
 
 
 def test_rows_hold_answers_that_are_allowed(writer: Writer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(suite_rows, "DRILLS", 0)
     monkeypatch.setattr(suite_rows, "MADE_UP", 20)
     monkeypatch.setattr(suite_rows, "RECALLED", 10)
     monkeypatch.setattr(suite_rows, "SEARCHED_NOTES", 5)
@@ -146,6 +147,21 @@ def test_rows_hold_answers_that_are_allowed(writer: Writer, monkeypatch: pytest.
     assert " none" in answers
     assert len(set(answers)) > 5
     assert [ids for _, ids in suite_rows.rows(writer, 1)] == [row.ids for row in rows]
+
+
+def test_drills_ask_for_single_words(writer: Writer, monkeypatch: pytest.MonkeyPatch) -> None:
+    sentences = ["Fever since May.", "No fever now.", "On apixaban.", "x" * 200]
+    monkeypatch.setattr(suite_rows, "DRILLS", 3)
+    monkeypatch.setattr(suite_rows, "_sentences_of_notes", lambda: sentences * 5)
+    for example in suite_rows._drills(random.Random(3)):
+        row = writer.row(example)
+        assert row is not None
+        first, *turns = writer.tokens._tokenizer.decode(row.ids).removesuffix("</s>").split("</s>[INST] ")
+        shown, _, asked = first.removeprefix("<s>[INST] ").partition("\n\n")
+        lines = shown.split("\n")
+        for turn in [asked, *turns]:
+            word, _, number = turn.partition("[/INST] ")
+            assert [line for line in lines if word in line] == [lines[int(number) - 1]]
 
 
 def test_an_article_is_asked_what_it_answers() -> None:
