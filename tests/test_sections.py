@@ -208,3 +208,14 @@ def test_history_in_a_report_on_a_study_is_what_the_referrer_wrote(rest: str, na
     assert outline(f"HISTORY: Fall, hip pain.\n{rest}\n")[0] == (name, "Fall, hip pain.")
     told = outline(f"HISTORY OF PRESENT ILLNESS: Fall.\n{rest}\n")
     assert told[0] == ("history_of_present_illness", "Fall.")
+
+
+def test_a_title_before_a_list_needs_no_colon_when_it_is_known() -> None:
+    text = "PREOPERATIVE DIAGNOSES,1.  Abscess.,2.  Caries.,PROCEDURE 1. Extraction of teeth. GOUT 1. Allopurinol."
+    assert [(section.name, text[section.body_start : section.end]) for section in find_sections(text)] == [
+        ("preoperative_diagnosis", "1.  Abscess.,2.  Caries.,"),
+        ("procedure", "1. Extraction of teeth. GOUT 1. Allopurinol."),
+    ]
+    assert [section.name for section in find_sections("HISTORY: We changed PLAN 12 times.")] == [
+        "history_of_present_illness"
+    ]

@@ -10,7 +10,8 @@ A heading is known by its place and its shape, and by the names in `section_rule
 - at the start of a line, with a colon ("Chief complaint: cough"), as a markdown heading, alone on its line
   ("HOSPITAL COURSE"), numbered ("1. IMPRESSION:"), or as one letter in a SOAP note ("S:");
 - inside a line after the end of a sentence ("No effusion. IMPRESSION: Normal."), also in the comma style of
-  transcription archives ("SUBJECTIVE:,  This 23-year-old", "General.,COMPLICATIONS:  ,None.");
+  transcription archives ("SUBJECTIVE:,  This 23-year-old", "General.,COMPLICATIONS:  ,None."), there also without
+  a colon before a list ("None.,PROCEDURES,1. Biopsy.");
 - a heading that the rules do not know opens a section when it is in capitals; its name is its words.
 
 Lines such as "Pain: 5/10", "BP: 120/80" or "POTASSIUM: 3.2" open nothing.
@@ -273,6 +274,7 @@ _INSIDE_LINE = re.compile(
     """,
     re.VERBOSE,
 )
+_BEFORE_LIST = re.compile(r"(?<![^\s.;,)])(?P<title>[A-Z]{3}[A-Z/& ]{0,56}[A-Z]) ?,? ?(?=1[.)] +\S)")
 _NUMBER_BEFORE = re.compile(r"\b\d{1,2}[.)][ \t]*$")
 _AFTER_COLON = re.compile(r"[ \t\xa0]*(?:,[ \t]*)*(?:\r\n|[\r\n])?[ \t]*")
 
@@ -302,8 +304,12 @@ def _headings(text: str) -> Iterator[_Heading]:
         first = _heading_at_line_start(text, start, words, after_blank, previous_end == 0, in_prose)
         if first is not None:
             yield first
-        if ":" in words:
-            yield from _headings_inside_line(text, start, words, first.body_start if first else start)
+        after = first.body_start if first else start
+        inside = [
+            *_headings_inside_line(text, start, words, after),
+            *_headings_before_lists(text, after, end),
+        ]
+        yield from sorted(inside, key=lambda heading: heading.start)
         previous_end, previous_length = end, end - start
 
 
@@ -350,6 +356,20 @@ def _indent(line: str) -> int:
 def _is_title(title: str) -> bool:
     """Whether words alone on a line may be a heading: they begin with a capital and do not end a sentence."""
     return title[0].isupper() and title[-1] not in ".,;!?" and len(title.split()) <= 8
+
+
+def _headings_before_lists(text: str, start: int, end: int) -> Iterator[_Heading]:
+    """Yield the headings that have lost their colon before a numbered list: "PROCEDURES,1. Biopsy. 2. Excision."."""
+    if text.find("1.", start, end) < 0 and text.find("1)", start, end) < 0:
+        return  # a glance spares most lines the pattern
+    for found in _BEFORE_LIST.finditer(text, start, end):
+        yield _Heading(
+            title=found["title"],
+            start=found.start("title"),
+            body_start=found.end(),
+            at_line_start=False,
+            colon=False,
+        )
 
 
 def _headings_inside_line(text: str, start: int, line: str, after: int) -> Iterator[_Heading]:
