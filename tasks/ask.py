@@ -29,6 +29,7 @@ from clinical.models.embedders import TextEmbedder
 from clinical.models.settings import SMALL_MISTRAL, choose_system
 from clinical.tasks.evidence import Stretch, Told, gather, is_title, sections_of
 from clinical.tasks.likelihood import LikelihoodScorer, core
+from clinical.tasks.named_patient import read_question, sort_out
 from clinical.tasks.search import assertion_of, find, mentions_of
 
 if TYPE_CHECKING:
@@ -43,6 +44,9 @@ PASSAGES = 12
 """How many hits of the search are read with what is around them."""
 
 MOST_SENTENCES = 5
+
+QUOTING = "ask.quote.v1"
+"""The prompt that is answered by the numbers of sentences."""
 
 NEAREST = 3
 """How many sentences are shown when there is no answer."""
@@ -151,11 +155,26 @@ def ask(
         expand=expand,
         done=done,
     )
-    answer = answerer.answer(question, gather(found.hits))
+    answer = _answer(question, gather(found.hits), answerer)
     asked = core(question)
     if asked != question:
         answer = replace(answer, searched=asked)
     return Asked(answer, found.changes, found.remarks, found.reading)
+
+
+def _answer(question: str, evidence: Sequence[Stretch], answerer: Answerer) -> Answer:
+    """Return the answer; to a question about a patient by name it is of that patient's notes."""
+    asked = read_question(question)
+    if asked.surname is None:
+        return answerer.answer(question, evidence)
+    own, nobody = sort_out(asked.surname, evidence)
+    answer = answerer.answer(asked.question, own)
+    if answer.abstained and nobody:
+        other = answerer.answer(asked.question, nobody)
+        if not other.abstained:
+            warning = f"no note that names {asked.surname} answers; these notes do not say whose they are"
+            answer = replace(other, warnings=(*other.warnings, warning))
+    return replace(answer, question=question)
 
 
 def load_answerer(
@@ -172,8 +191,8 @@ def load_answerer(
     """Return the system to use, ready to work.
 
     Without a system: `mistral` when the user has chosen a model (here, in the settings or by `CLINICAL_MODEL`),
-    else `light`. `quote` makes `mistral` choose sentences in place of writing; with `yes_no` its answers, and those
-    of `light`, carry a decision. Raises `UsageError` for what does not exist or does not go together.
+    else `light`. `quote` makes `mistral` choose sentences in place of writing, as a model that was trained to does
+    unless `prompt` is the user's own; with `yes_no` its answers, and those of `light`, carry a decision. Raises `UsageError` for what does not exist or does not go together.
     """
     system, chosen = choose_system(system, model, SYSTEMS)
     scorer = LikelihoodScorer(embedder)
@@ -202,10 +221,10 @@ def load_answerer(
         name = "ask.pubmedqa.v1" if yes_no == "study" else "ask.yesno.v1"
         decider = ByModel(loaded.model, templates.load(prompt or name), yes_no == "study")
         return YesNoAnswerer(LightAnswerer(scorer, most, system="mistral"), decider)
-    # A model that was trained to quote is no good at writing.
-    quote = quote or (loaded.card is not None and loaded.card.prompts.get("ask") == "ask.quote.v1")
-    template = templates.load(prompt or ("ask.quote.v1" if quote else "ask.v1"))
-    return MistralAnswerer(loaded.model, template, scorer, quote, most)
+    # A model that was trained to quote is no good at writing; a prompt of the user's own asks for what it asks for.
+    trained = loaded.card.prompts.get("ask") if loaded.card else None
+    name = prompt or (QUOTING if quote else trained or "ask.v1")
+    return MistralAnswerer(loaded.model, templates.load(name), scorer, quote or name == QUOTING, most)
 
 
 def reading_of(stretch: Stretch) -> Reading:

@@ -53,13 +53,13 @@ ALLERGIES = "allergies"
 
 _OF_NOW = re.compile(r"\s*(?:is|are|am|do|does)\b", re.IGNORECASE)
 _OF_USE = re.compile(
-    r"\s*(?:is|are|am|do|does)\b.*\b(?:tak(?:e|es|ing)|us(?:e|es|ing)|on|get(?:s|ting)?|receiv(?:e|es|ing)|smok(?:e|es|ing)"
-    r"|drink(?:s|ing)?)\b",
+    r"\s*(?:is|are|am|do|does)\b.*\b(?:tak(?:e|es|ing)|us(?:e|es|ing)|on|get(?:s|ting)?|receiv(?:e|es|ing)|smok(?:es?|ing|ers?)"
+    r"|drink(?:s|ing|ers?)?)\b",
     re.IGNORECASE,
 )
 _ENDED = re.compile(
     r"\b(?:(?:took|taken|had|smoked|drank|was|were)\b.*\buntil|used to|previously|former(?:ly)?|ex|stopped|discontinued"
-    r"|quit|gave up|given up|withdrawn|on hold|no longer|not any more|off|(?:changed|switched) to|replaced by)\b"
+    r"|(?<!to )quit|gave up|given up|withdrawn|on hold|no longer|not any more|off|(?:changed|switched) to|replaced by)\b"
     r"|\bd/?c'?d\b",
     re.IGNORECASE,
 )
@@ -70,6 +70,11 @@ _IS_OVER = re.compile(
 _ASKS_FOR_AN_END = re.compile(rf"{_IS_OVER.pattern}|\b(?:stop|discontinue|hold|resolve)\b", re.IGNORECASE)
 _REACTS = re.compile(r"\b(?:allerg|intoleran|anaphyla|adverse reaction)", re.IGNORECASE)
 _CLAUSE = re.compile(r";|\b(?:and|but)\b", re.IGNORECASE)
+_HABITS = {
+    re.compile(r"\bsmok(?:e[ds]?|ing|ers?)\b", re.IGNORECASE): " smoke smoker",
+    re.compile(r"\b(?:dr[aiu]nks?|drinking|drinkers?)\b", re.IGNORECASE): " drink drinker",
+}
+"""What is done and who does it are two words for one habit: "a smoker?" asks for "never smoked" too."""
 _PERSON = re.compile(r"\b(?:Mr|Mrs|Ms|Miss|Dr|Prof)\b\.?\s+[A-Z][\w'-]+")
 
 
@@ -124,11 +129,11 @@ class ByAssertion:
 
     def decide(self, question: str, answer: Answer, evidence: Sequence[Stretch]) -> Mapping[str, float]:
         """Return the shares of the quoted sentences, by their likelihood, that say yes, no and maybe."""
-        texts = {stretch.note.id: stretch for stretch in evidence}
         asked = _PERSON.sub(" ", question)  # that Mr. Jones is named says nothing of what he has
+        asked += "".join(words for habit, words in _HABITS.items() if habit.search(asked))
         found: list[tuple[AssertionStatus | None, float]] = []
         for citation in answer.citations:
-            stretch = texts[citation.id]
+            stretch = _stretch_with(citation, evidence)
             spans = [(told.start, told.end) for told in stretch.told]
             mentions = mentions_of(asked, stretch.note.text, citation.start, citation.end)
             assessed = assess(stretch.note.text, mentions, sections_of(stretch.note.text), spans)
@@ -146,8 +151,21 @@ class ByAssertion:
                 and not _ASKS_FOR_AN_END.search(question)
             ):
                 status = "negated" if _has_ended(stretch, citation, mentions) else status
+            elif status == "present" and _ASKS_FOR_AN_END.search(question):
+                is_over = _IS_OVER.search(citation.text) or _has_ended(stretch, citation, mentions)
+                status = status if is_over else "negated"
             found.append((status, citation.score or 1.0))
         return _shares(found, of_now=bool(_OF_NOW.match(question)))
+
+
+def _stretch_with(citation: Citation, evidence: Sequence[Stretch]) -> Stretch:
+    """Return the stretch that a citation is from: a note may have several, and ids may be the same in two files."""
+    return next(
+        stretch
+        for stretch in evidence
+        if (stretch.note.id, stretch.path) == (citation.id, citation.path)
+        and stretch.told[0].start <= citation.start < stretch.told[-1].end
+    )
 
 
 def _of_what_is_over(question: str) -> AssertionStatus:

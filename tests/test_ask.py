@@ -5,7 +5,9 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,6 +21,8 @@ from clinical.documents.note import Note
 from clinical.errors import UsageError
 from clinical.formats.answers import write_answer
 from clinical.models.language_model import Choice, Completion, OneOf, Request, Selection
+from clinical.models.loading import Loaded
+from clinical.models.mistral import Card
 from clinical.prompts import templates
 from clinical.scoring.answer_floors import First, Nearest, Words
 from clinical.tasks.ask import Scored, alike, ask, can_answer, load_answerer, says_something
@@ -340,6 +344,30 @@ def mistral(script: Script, quote: bool = False) -> MistralAnswerer:
     return MistralAnswerer(script, template, Words(), quote)
 
 
+@pytest.mark.parametrize(
+    ("options", "prompt", "chooses"),
+    [
+        ({}, "ask.quote.v1", True),
+        ({"prompt": "own.txt"}, "own.txt", False),
+        ({"prompt": "own.txt", "quote": True}, "own.txt", True),
+        ({"prompt": "ask.quote.v1"}, "ask.quote.v1", True),
+        ({"prompt": "ask.v1"}, "ask.v1", False),
+    ],
+)
+def test_a_prompt_of_the_users_own_is_answered_in_words_by_a_model_that_was_trained_to_quote(
+    options: dict[str, Any], prompt: str, chooses: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("own.txt").write_text(
+        "# variables: question, text\n---\n$text\n\nIn a word: $question\n", encoding="utf-8"
+    )
+    loaded = Loaded(Script(), Card(prompts={"ask": "ask.quote.v1"}))
+    monkeypatch.setattr("clinical.models.loading.load", lambda name, task, adapter: loaded)
+    answerer = load_answerer(WordBag(), "mistral", "any", **options)
+    assert isinstance(answerer, MistralAnswerer)
+    assert (answerer.template.name, answerer.quote) == (prompt, chooses)
+
+
 def test_citations_are_read_from_an_answer() -> None:
     text = "Warfarin was stopped [2]. It had bled twice [1, 3][7]. Nobody said so. Dose 2.5 mg.[3]"
     assert parse_answer(text, 3) == [
@@ -451,6 +479,17 @@ def test_a_note_that_gives_orders_stays_a_part_of_the_document() -> None:
         ("Did she stop aspirin?", "She did not stop aspirin.", "no"),
         ("Did she have edema?", "The edema has resolved.", "yes"),
         ("Does she have edema?", "The edema has resolved.", "no"),
+        ("Did she stop smoking?", "Former smoker.", "yes"),
+        ("Did she stop smoking?", "She smokes.", "no"),
+        ("Did she stop smoking?", "Never smoked.", "no"),
+        ("Did she stop smoking?", "Smokes half a pack a day, wants to quit.", "no"),
+        ("Did she stop smoking?", "She smoked until May.", "yes"),
+        ("Did she stop aspirin?", "She takes aspirin daily.", "no"),
+        ("Is she off aspirin?", "Aspirin 75 mg daily", "no"),
+        ("Is she a smoker?", "Never smoked.", "no"),
+        ("Is she a smoker?", "Former smoker, quit in 2009.", "no"),
+        ("Does he smoke?", "Heavy smoker.", "yes"),
+        ("Does he drink?", "Not a drinker.", "no"),
     ],
 )
 def test_notes_decide_by_what_they_say_of_it(question: str, text: str, decision: str) -> None:
@@ -460,6 +499,13 @@ def test_notes_decide_by_what_they_say_of_it(question: str, text: str, decision:
     answer = answerer.answer(question, of(text))
     assert answer.decision == decision
     assert sum(answer.likelihoods.values()) == pytest.approx(1)
+
+
+def test_a_sentence_is_read_in_its_own_stretch_of_the_note() -> None:
+    whole = stretch_of(Note("n", "Smoked? Never smoked. Lives alone. Retired."))
+    first, last = (replace(whole, told=whole.told[:2]), replace(whole, told=whole.told[3:]))
+    answerer = YesNoAnswerer(LightAnswerer(Words(), 1, 0.1, plain=True), ByAssertion())
+    assert answerer.answer("Does she smoke?", [first, last]).decision == "no"
 
 
 def test_a_model_decides_by_one_word() -> None:
