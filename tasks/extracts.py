@@ -24,6 +24,7 @@ from clinical.facts.terms import content, with_plain_words
 from clinical.facts.units import Unit
 from clinical.models.salience_heads import SHIPPED, head
 from clinical.tasks.omissions import DECIDING, without_ruled_out
+from clinical.tasks.operations import is_operation, operation
 from clinical.tasks.questions import best_question
 from clinical.tasks.salience import (
     ADMINISTRATIVE,
@@ -140,9 +141,12 @@ def _abnormal_of_list(material: Material) -> list[tuple[int, float]]:
 def _brief(material: Material) -> Iterator[Draft]:
     """Three sentences of a page, six of a long one; fewer where a note soon has said what it comes to."""
     scores = salience(material, "note")
+    if is_operation(material.units):
+        # A weight falls with the place: of too many the last are dropped.
+        yield from (_as_draft(material, unit, -unit.start) for unit in operation(material))
+        return
     least = min(least_worth(material), float(scores.max()))
-    count = len(material.units) ** (OPERATION if _is_operation(material) else GROWTH)
-    most = int(np.clip(round(count), 3, 12))
+    most = int(np.clip(round(len(material.units) ** GROWTH), 3, 12))
     # A letter that ends in "In summary, …" is not told by its list of diagnoses alone.
     share = most - 1 if any(unit.section is None and sums_up(unit) for unit in material.units) else None
     for place in choose(material, scores, max_units=most, max_in_section=share, least=least):
@@ -151,13 +155,6 @@ def _brief(material: Material) -> Iterator[Draft]:
 
 GROWTH = 0.38
 """A brief summary of n sentences has n to this power: of 20 three, of 100 six. Chosen on MTSamples dev."""
-
-OPERATION = 0.35
-"""The same for an operation, most of whose sentences are its steps."""
-
-
-def _is_operation(material: Material) -> bool:
-    return any(unit.section in ("postoperative_diagnosis", "procedure") for unit in material.units)
 
 
 def _sections(material: Material) -> Iterator[Draft]:

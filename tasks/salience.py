@@ -44,6 +44,7 @@ __all__ = [
     "choose",
     "entities_of",
     "features",
+    "is_routine",
     "least_worth",
     "salience",
     "sums_up",
@@ -348,6 +349,11 @@ def sums_up(unit: Unit) -> bool:
     return _SUMS_UP.match(unit.text) is not None
 
 
+def is_routine(unit: Unit) -> bool:
+    """Return whether a sentence says what is done before any operation."""
+    return _ROUTINE.search(unit.text) is not None
+
+
 def _holding(unit: Unit) -> str:
     """The section of a unit; under "procedure" stands first what was done, then, at length, how."""
     is_step = unit.section == "procedure" and unit.n_words > MOST_PROCEDURE_WORDS
@@ -371,5 +377,5 @@ def _rules_of_words(unit: Unit, inside: Sequence[Entity]) -> float:
         score -= 0.5
     if unit.n_words > 45:
         score -= 0.4
-    score -= 0.8 * (_ROUTINE.search(unit.text) is not None)
+    score -= 0.8 * is_routine(unit)
     return score - 2.0 * (_ADMINISTRATIVE.search(unit.text) is not None)
