@@ -192,7 +192,8 @@ def load_answerer(
 
     Without a system: `mistral` when the user has chosen a model (here, in the settings or by `CLINICAL_MODEL`),
     else `light`. `quote` makes `mistral` choose sentences in place of writing, as a model that was trained to does
-    unless `prompt` is the user's own; with `yes_no` its answers, and those of `light`, carry a decision. Raises `UsageError` for what does not exist or does not go together.
+    unless `prompt` is the user's own; with `yes_no` its answers, and those of `light`, carry a decision. Raises
+    `UsageError` for what does not exist or does not go together.
     """
     system, chosen = choose_system(system, model, SYSTEMS)
     scorer = LikelihoodScorer(embedder)

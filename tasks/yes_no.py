@@ -59,8 +59,8 @@ _OF_USE = re.compile(
 )
 _ENDED = re.compile(
     r"\b(?:(?:took|taken|had|smoked|drank|was|were)\b.*\buntil|used to|previously|former(?:ly)?|ex|stopped|discontinued"
-    r"|(?<!to )quit|gave up|given up|withdrawn|on hold|no longer|not any more|off|(?:changed|switched) to|replaced by)\b"
-    r"|\bd/?c'?d\b",
+    r"|(?<!to )quit|gave up|given up|withdrawn|on hold|no longer|not any more|off|(?:changed|switched) to"
+    r"|replaced by)\b|\bd/?c'?d\b",
     re.IGNORECASE,
 )
 _IS_OVER = re.compile(
