@@ -37,6 +37,7 @@ from clinical.tasks.salience import (
     features,
     least_worth,
     salience,
+    speaks_of_document,
     sums_up,
 )
 from clinical.tasks.soap import HEADINGS, part_of_section
@@ -149,8 +150,21 @@ def _brief(material: Material) -> Iterator[Draft]:
     most = int(np.clip(round(len(material.units) ** GROWTH), 3, 12))
     # A letter that ends in "In summary, …" is not told by its list of diagnoses alone.
     share = most - 1 if any(unit.section is None and sums_up(unit) for unit in material.units) else None
-    for place in choose(material, scores, max_units=most, max_in_section=share, least=least):
+    chosen = choose(material, scores, max_units=most, max_in_section=share, least=least)
+    for place in sorted([*chosen, *_first_of_plan(material, chosen)]):
         yield _draft(material, place, scores[place])
+
+
+def _first_of_plan(material: Material, chosen: Sequence[int]) -> list[int]:
+    """The first sentence of the plan, where none of it is chosen: what is to be done is what a reader acts on."""
+    units = material.units
+    if any(units[place].section in _DOING or _RECOMMENDS.search(units[place].text) for place in chosen):
+        return []
+    recommended = [
+        place for place in _in_sections(units, tuple(DECIDING)) if _RECOMMENDS.search(units[place].text)
+    ]
+    plan = [*recommended, *_in_sections(units, _PLAN_SECTIONS)]
+    return [place for place in plan if not speaks_of_document(units[place])][:1]
 
 
 GROWTH = 0.38
@@ -256,6 +270,8 @@ _PLAN_SECTIONS = (
     "assessment_and_plan",
     "discharge_instructions",
 )
+_RECOMMENDS = re.compile(r"\b(?:recommend|suggest|advis)ed\b", re.IGNORECASE)
+_DOING = frozenset((*_PLAN_SECTIONS, "assessment_and_plan", "medical_decision_making"))
 _REASON_SECTIONS = ("chief_complaint", "reason_for_visit", "reason_for_consultation", "indication")
 
 

@@ -17,6 +17,8 @@ from clinical.facts.units import Unit
 __all__ = ["without_frame"]
 
 _SALUTATION = re.compile(r"(?:dear\b|to whom it may concern|re\s*:|regarding:)", re.IGNORECASE)
+_GREETING = re.compile(r"dear\b[^,:\r\n]{0,60}[,:]\s*", re.IGNORECASE)
+LEAST_REFERRAL_WORDS = 8
 _CLOSING = re.compile(
     r"(?:(?:yours|very truly|best|with (?:kind|best)|kind(?:est)?|warm)\b[^.]{0,20}|sincerely|regards|respectfully"
     r"|with thanks)\W*",
@@ -71,12 +73,23 @@ def without_frame(text: str, units: Sequence[Unit]) -> list[Unit]:
     begin = next(salutations, 0)
     about = [
         unit
-        for place, unit in enumerate(units[:end])
+        for place, unit in enumerate(_after_greeting(text, unit) for unit in units[:end])
         if place >= first
         and not (_SALUTATION.match(unit.text) or _NUMBERS.search(unit.text) or _SIGNED.fullmatch(unit.text))
         and (place >= begin or unit.section is not None)
     ]
     return list(_placed(text, about)) or list(units)
+
+
+def _after_greeting(text: str, unit: Unit) -> Unit:
+    """What a sentence says after "Dear Dr. Ames," in the same line; the unit as it is, where that is nothing."""
+    found = _GREETING.match(text, *unit.spans[0])
+    if found is None:
+        return unit
+    rest = text[found.end() : unit.spans[0][1]]
+    if len(rest.split()) < LEAST_REFERRAL_WORDS:
+        return unit
+    return replace(unit, spans=((found.end(), unit.spans[0][1]),), text=" ".join(rest.split()))
 
 
 def _is_title(text: str, unit: Unit) -> bool:

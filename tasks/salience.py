@@ -47,6 +47,7 @@ __all__ = [
     "is_routine",
     "least_worth",
     "salience",
+    "speaks_of_document",
     "sums_up",
 ]
 
@@ -306,20 +307,25 @@ LEAD = 1.0
 """So does the first sentence of a note."""
 
 _ADMINISTRATIVE = re.compile(
-    r"dictated|transcribed|electronically signed|signed by|cc:|m\.?d\.?$|page \d+|thank you|^(?:name|patient|mrn|dob|"
+    r"dictated|transcribed|electronically signed|signed by|cc:|m\.?d\.?$|page \d+|^(?:requested|referred) by\b|"
+    r"thank you(?! for (?:referring|asking|seeing).*\d)|^(?:name|patient|mrn|dob|"
     r"sex|date|age|admitted|discharged|service|attending|account|room)\b[^.]{0,40}:",
     re.IGNORECASE,
 )
 _SUMS_UP = re.compile(
-    r"(?:in (?:summary|conclusion)|overall|to summari[sz]e|my impression|(?:i|we)(?:'ve| have| will| would)) ",
+    r"(?:in (?:summary|conclusion)|overall|to summari[sz]e|my impression|(?:i|we)(?:'ve| have| will| would)) "
+    r"(?!(?:also |had |a |long |lengthy )*(?:discuss|explain|talk|counsel|review|gone over|seen|spent|discussion))",
     re.IGNORECASE,
 )
 """How a doctor ends a letter in paragraphs, without headings."""
 
 SUMMING_UP = 1.2
 
+_UNLIKELY = re.compile(r"\bunlikely\b|\bless likely\b|\bnot likely\b", re.IGNORECASE)
+
 _ROUTINE = re.compile(
-    r"informed consent|operative consent|risks and benefits|prepped and draped|\bsupine\b|(?:brought|taken) to the",
+    r"informed consent|operative consent|consent form|risks and benefits|\brisks?\b.{0,40}\bbleeding\b|\bhistorian\b|"
+    r"prepped and draped|\bsupine\b|(?:brought|taken) to the",
     re.IGNORECASE,
 )
 AGE = re.compile(
@@ -332,21 +338,35 @@ def _rules(units: Sequence[Unit], entities: Sequence[Sequence[Entity]]) -> Float
     seen: set[str | None] = set()
     scores = []
     for place, (unit, inside) in enumerate(zip(units, entities, strict=True)):
-        score = SECTION_WEIGHTS.get(_holding(unit), 0.0) + LEAD / (1 + place)
+        score = SECTION_WEIGHTS.get(_holding(unit), 0.0) + _rules_of_words(unit, inside)
         is_heading = unit.text.endswith(":")
-        if unit.section not in seen and unit.section is not None and not is_heading:
-            score += OPENING
         if is_heading:  # "Left breast, core biopsy:": what it is of stands below
             score -= OPENING
-        else:
-            seen.add(unit.section)
-        scores.append(score + _rules_of_words(unit, inside))
+        if not _says_little(unit, inside):
+            score += LEAD / (1 + place)
+            if unit.section not in seen and unit.section is not None and not is_heading:
+                score += OPENING
+            if not is_heading:
+                seen.add(unit.section)
+        scores.append(score)
     return np.array(scores, np.float32)
+
+
+def _says_little(unit: Unit, inside: Sequence[Entity]) -> bool:
+    """Whether it opens nothing: "Slept well." above the history, "None." under a heading."""
+    return unit.n_words < 3 and not any(
+        entity.label in ("Disease", "Symptom", "Procedure") for entity in inside
+    )
 
 
 def sums_up(unit: Unit) -> bool:
     """Return whether a sentence says what the writer makes of it all, or has done about it."""
     return _SUMS_UP.match(unit.text) is not None
+
+
+def speaks_of_document(unit: Unit) -> bool:
+    """Return whether a sentence is about the document: who dictated it, for whom, when."""
+    return _ADMINISTRATIVE.search(unit.text) is not None
 
 
 def is_routine(unit: Unit) -> bool:
@@ -371,11 +391,12 @@ def _rules_of_words(unit: Unit, inside: Sequence[Entity]) -> float:
     score += SUMMING_UP * sums_up(unit)
     abnormal = find_abnormal(unit.text) if any(map(str.isdigit, unit.text)) else []
     score += 0.3 * min(len(abnormal), 2) + 1.0 * any(result.is_critical for result in abnormal)
-    if statuses["negated"] and not statuses["present"]:
+    is_unlikely = _UNLIKELY.search(unit.text) is not None
+    if (statuses["negated"] or is_unlikely) and not statuses["present"]:
         score -= 0.3
     if unit.n_words < 3 and not any(entity.label in ("Disease", "Procedure") for entity in inside):
         score -= 0.5
     if unit.n_words > 45:
         score -= 0.4
     score -= 0.8 * is_routine(unit)
-    return score - 2.0 * (_ADMINISTRATIVE.search(unit.text) is not None)
+    return score - 2.0 * speaks_of_document(unit)

@@ -86,6 +86,16 @@ def test_the_title_of_a_document_is_no_sentence_of_it() -> None:
     ]
 
 
+def test_a_sentence_that_follows_the_greeting_in_its_line_is_kept() -> None:
+    text = "Dear Dr. Ames, thank you for referring this 76-year-old woman with pain.\nShe has no fever."
+    units = without_frame(text, find_units(text))
+    assert [unit.text for unit in units] == [
+        "thank you for referring this 76-year-old woman with pain.",
+        "She has no fever.",
+    ]
+    assert [text[slice(*unit.spans[0])] for unit in units] == [unit.text for unit in units]
+
+
 def test_a_note_that_is_nothing_but_its_frame_is_kept() -> None:
     text = "Dear Dr. Ames,\nYours sincerely,"
     assert without_frame(text, find_units(text)) == find_units(text)
@@ -96,5 +106,5 @@ def test_a_note_that_is_nothing_but_its_frame_is_kept() -> None:
 def test_of_any_text_something_is_left(text: str) -> None:
     units = find_units(text)
     left = without_frame(text, units)
-    assert {unit.spans for unit in left} <= {unit.spans for unit in units}
+    assert {unit.end for unit in left} <= {unit.end for unit in units}
     assert bool(left) == bool(units)

@@ -15,6 +15,7 @@ from clinical.errors import UsageError
 from clinical.facts.document_date import date_of, shown_date
 from clinical.facts.units import find_turns, find_units, polarity_of_answer
 from clinical.tasks.extracts import LightSummarizer
+from clinical.tasks.salience import sums_up
 from clinical.tasks.summarize import STYLES, load_summarizer, style_named, summarize, together
 from clinical.tasks.timeline import Document, dated_units
 
@@ -341,3 +342,22 @@ def test_the_examples_have_summaries() -> None:
     assert ("Penicillin (rash).", "Allergy") in [
         (omission.text, omission.label) for omission in discharge.omitted
     ]
+
+
+def test_a_brief_summary_says_what_is_to_be_done() -> None:
+    consult = """REASON FOR CONSULTATION: Fever.
+Requested by Dr. Alvarez, internal medicine.
+HISTORY: Well. A 34-year-old man with fever and cough for three days, and asthma as a child.
+ASSESSMENT: Pneumonia. Heart failure is unlikely. Sepsis is possible and not excluded by the first culture.
+RECOMMENDATIONS: Start amoxicillin. Repeat the culture."""
+    found = [text for _, text in said(Note("c", consult), "brief")]
+    assert found[-1] == "Start amoxicillin."
+    assert "Requested by Dr. Alvarez, internal medicine." not in found
+    assert "Well." not in found
+    report = "FINDINGS: Cough. IMPRESSION: Pneumonia of the lung. A CT is recommended.\nPLAN: Clinic."
+    assert "A CT is recommended." in [text for _, text in said(Note("r", report), "brief")]
+
+
+def test_talk_of_risks_sums_nothing_up() -> None:
+    units = find_units("We have discussed the risks of bleeding and infection. We have started amoxicillin.")
+    assert [sums_up(unit) for unit in units] == [False, True]
