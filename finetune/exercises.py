@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from clinical.finetune.packed import GOES_ON, HELD_OUT, STARTS_PIECE, VISIBLE, Exercise, Layer, Packed
+from clinical.finetune.packed import DRILL, GOES_ON, HELD_OUT, STARTS_PIECE, VISIBLE, Exercise, Layer, Packed
 
 Random = np.random.Generator
 POOL = 16
@@ -34,8 +34,8 @@ TRUE_BREAKS = frozenset({"ncbi_disease", "maccrobat", "notes"})
 class Mixture:
     """What the batches hold. `layers`: the share of each layer among the rows of `ner`.
 
-    `text` and `tasks` are the shares of batches with text to go on with and with rows of the other tasks; the rest is
-    `ner`. A passage has up to one of `pieces`.
+    `text`, `tasks` and `drills` are the shares of batches with text to go on with, with rows of the other tasks and
+    with drills for these; the rest is `ner`. A passage has up to one of `pieces`.
     """
 
     layers: Mapping[str, float] = field(
@@ -55,6 +55,7 @@ class Mixture:
     )
     text: float = 0.0
     tasks: float = 0.0
+    drills: float = 0.0
     text_length: int = 256
     pieces: tuple[int, ...] = (32, 64, 96, 96)
 
@@ -84,7 +85,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Batch:
-    """Rows side by side, filled up on the right. `kind` is `text`, `ner` or `task`.
+    """Rows side by side, filled up on the right. `kind` is `text`, `ner`, `drill` or `task`.
 
     `predict` lists the places (flat, of the token predicted) that the plain loss counts. Of each decision: `places`
     (flat), `copies` the token to go on with, `states` and `rows` (its state and row; `asked` are the labels of each
@@ -203,25 +204,28 @@ class Exercises:
         self.stages = list(stages)
         self._core = frozenset(packed.header["core"])
         self._text: NDArray[np.uint16] | None = None
-        self._task_rows: list[Row] | None = None
+        self._task_rows: dict[bool, list[Row]] | None = None
 
     def pool(self, number: int, pools: int) -> list[Batch]:
         """Return the batches of one of the run's pools, in the order of training."""
         choose = np.random.default_rng([self.seed, number])
         done = number / max(1, pools)
         mixture = next(mixture for until, mixture in self.stages if done < until)
-        kinds = choose.choice(
-            ["text", "task", "ner"], POOL, p=[mixture.text, mixture.tasks, 1 - mixture.text - mixture.tasks]
-        ).tolist()
+        shares = {"text": mixture.text, "drill": mixture.drills, "task": mixture.tasks}
+        shares["ner"] = 1 - sum(shares.values())
+        kinds = choose.choice(list(shares), POOL, p=list(shares.values())).tolist()
         made: list[Batch] = []
-        for kind in ("text", "task", "ner"):
+        for kind in shares:
             count = kinds.count(kind)
             if count == 0:
                 continue
             if kind == "text":
                 made += [self._text_batch(mixture.text_length, choose) for _ in range(count)]
             else:
-                rows = self._tasks(count, choose) if kind == "task" else self._ner(count, mixture, choose)
+                if kind == "ner":
+                    rows = self._ner(count, mixture, choose)
+                else:
+                    rows = self._tasks(count, kind == "drill", choose)
                 made += [collate(self.packed, kind, group) for group in _groups(rows, count)]
         choose.shuffle(made)  # type: ignore[arg-type]
         return made
@@ -255,13 +259,16 @@ class Exercises:
                 tokens += len(rows[-1].ids)
         return rows
 
-    def _tasks(self, count: int, choose: Random) -> list[Row]:
+    def _tasks(self, count: int, drills: bool, choose: Random) -> list[Row]:
         if self._task_rows is None:
-            self._task_rows = [Row(ids, self.packed.answers(ids)) for _, ids in self.packed.task_rows()]
+            self._task_rows = {True: [], False: []}
+            for task, ids in self.packed.task_rows():
+                self._task_rows[task == DRILL].append(Row(ids, self.packed.answers(ids)))
+        there = self._task_rows[drills]
         rows: list[Row] = []
         tokens = 0
         while tokens < count * self.batch_tokens * 0.95:
-            rows.append(self._task_rows[int(choose.integers(len(self._task_rows)))])
+            rows.append(there[int(choose.integers(len(there)))])
             tokens += len(rows[-1].ids)
         return rows
 

@@ -29,6 +29,9 @@ STARTS_PIECE, VISIBLE = 1, 2
 HELD_OUT = "held_out."
 """What the name of a layer begins with that nothing may be trained on."""
 
+DRILL = "drill"
+"""The name of rows that practise to find a word."""
+
 GOES_ON = 255
 """In the place of a label: the doubt is whether the open mention goes on."""
 

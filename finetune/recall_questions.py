@@ -82,7 +82,7 @@ def single_words(
     held = [stems(sentence) for sentence in sentences]
     found: dict[str, frozenset[int]] = {}
     for number, sentence in enumerate(sentences):
-        for word in _telling(sentence):
+        for word in telling(sentence):
             if sum(stem(word.lower()) in stems_ for stems_ in held) == 1:
                 found[word] = frozenset({number})
     return choose.sample(list(found.items()), min(count, len(found)))
@@ -90,21 +90,22 @@ def single_words(
 
 def stems(sentence: str) -> frozenset[str]:
     """Return the stems of a sentence's words, without the small ones."""
-    return frozenset(stem(word.lower()) for word in _telling(sentence))
+    return frozenset(stem(word.lower()) for word in telling(sentence))
 
 
-def _telling(sentence: str) -> list[str]:
+def telling(sentence: str) -> list[str]:
+    """Return the words of a sentence that can be asked for, as they stand there."""
     return [word for word in _WORD.findall(sentence) if len(word) > 2 and word.lower() not in SMALL_WORDS]
 
 
 def _words(sentence: str, choose: random.Random) -> list[str]:
     """Return one to four of the words, as often side by side as from anywhere in the sentence."""
-    telling = _telling(sentence)
-    size = min(len(telling), choose.choice((1, 1, 2, 2, 3, 4)))
+    words = telling(sentence)
+    size = min(len(words), choose.choice((1, 1, 2, 2, 3, 4)))
     if choose.random() < 0.5:
-        first = choose.randrange(len(telling) - size + 1)
-        return telling[first : first + size]
-    return [telling[place] for place in sorted(choose.sample(range(len(telling)), size))]
+        first = choose.randrange(len(words) - size + 1)
+        return words[first : first + size]
+    return [words[place] for place in sorted(choose.sample(range(len(words)), size))]
 
 
 def _asked(words: Sequence[str], choose: random.Random) -> str:

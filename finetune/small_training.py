@@ -17,7 +17,7 @@ import json
 import math
 import shutil
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Collection, Generator, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -30,9 +30,12 @@ from torch.nn import functional
 
 from clinical.finetune.exercises import COPY, POOL, Batch, Mixture, batches, held_out
 from clinical.finetune.network import Network
-from clinical.finetune.packed import Packed
+from clinical.finetune.packed import DRILL, Packed
 from clinical.finetune.provenance import history, provenance, write_history
 from clinical.finetune.sizes import SIZES, Size, size_of
+
+LATER_DRILLS = 0.1
+"""The share of drills among the rows of other tasks once they are learned."""
 
 CHECKPOINT = "checkpoint.pt"
 EMBEDDING = "model.embed_tokens.weight"
@@ -41,6 +44,8 @@ EMBEDDING = "model.embed_tokens.weight"
 @dataclass(frozen=True)
 class Plan:
     """One run. `text_until` is the share of it that reads mostly text; the rest is mostly exercises.
+
+    `tasks` is the share of rows of other tasks than `ner`; until `drills_until` all of them are drills, later a tenth.
 
     `copy_weight` is the weight of the plain loss on the answers of `ner`, which is taken on `copy_share` of the rows.
     With `meanings` the embeddings begin with those of MiniLM.
@@ -53,6 +58,7 @@ class Plan:
     text_after: float = 0.15
     text_length: int = 256
     tasks: float = 0.12
+    drills_until: float = 0.3
     muon_lr: float = 0.02
     adam_lr: float = 3e-3
     weight_decay: float = 0.3
@@ -77,12 +83,18 @@ class Plan:
         """How many steps the run has."""
         return self.pools * POOL
 
-    def stages(self, with_tasks: bool) -> list[tuple[float, Mixture]]:
-        """Return the mixtures and the shares of the run until which they hold."""
-        tasks = self.tasks if with_tasks else 0.0
-        late = Mixture(self.layers, self.text_after, tasks, self.text_length)
-        early = replace(late, text=self.text_before, tasks=min(tasks, 0.05))
-        return [(self.text_until, early), (2.0, late)]
+    def stages(self, tasks: Collection[str]) -> list[tuple[float, Mixture]]:
+        """Return the mixtures and the shares of the run until which they hold; `tasks` are those that rows are of."""
+        found = []
+        for until in sorted({self.text_until, self.drills_until, 1.0}):
+            early = until <= self.text_until
+            share = (min(self.tasks, 0.05) if early else self.tasks) if tasks else 0.0
+            drilled = (1.0 if until <= self.drills_until else LATER_DRILLS) if DRILL in tasks else 0.0
+            text = self.text_before if early else self.text_after
+            found.append(
+                (until, Mixture(self.layers, text, share * (1 - drilled), share * drilled, self.text_length))
+            )
+        return found
 
     def rate(self, step: int) -> float:
         """Return the share of the full learning rate at this step."""
@@ -131,7 +143,7 @@ class Trainer:
         self._average = [p.detach().clone() for p in self.network.parameters()]
 
     def losses(self, batch: Batch) -> dict[str, torch.Tensor]:
-        """Return the losses of a batch by name, in nats: `text`, `task`, or `ner` and `copy`."""
+        """Return the losses of a batch by name, in nats: `text`, `drill`, `task`, or `ner` and `copy`."""
         with self._autocast():
             states = self._forward(self._tensor(batch.ids)).flatten(0, 1)
             if batch.kind != "ner":
@@ -318,7 +330,7 @@ def batches_of(
     data: Path, packed: Packed, plan: Plan, first: int, workers: int = 0
 ) -> Generator[Batch, None, None]:
     """Yield the batches of a run from step `first` on."""
-    stages = plan.stages(with_tasks=len(packed.arrays["rows.start"]) > 0)
+    stages = plan.stages(packed.header["tasks"])
     steps = range(first, plan.steps)
     return batches(data / "data.safetensors", plan.batch_tokens, plan.seed, stages, steps, workers)
 

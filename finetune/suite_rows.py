@@ -3,21 +3,24 @@
     rows(Writer(tokenizer, V3))          # task, ids
 
 - `ask`: which of up to 24 numbered sentences answer (`ask.quote.v1`), on made-up notes, on articles of MedQuAD, and on
-  real text of which is asked for sentences by their own words (`clinical.finetune.recall_questions`). Drills come
-  before that: a single word, and in which of some short sentences it stands, without any wording around them, many
-  words one after another. By these a network finds out how to look for what is asked.
+  real text of which is asked for sentences by their own words (`clinical.finetune.recall_questions`).
 - `search`: which of the sentences that were found answer (`search.v1`): those of some texts, in any order.
 - `summarize`: what a patient asks (`summarize.question.v1`), from MeQSum; and which sentences of a talk between doctor
   and patient are needed for the note (`summarize.extract.v1`): those of MTS-Dialog and ACI-Bench whose words the human
   note has. Summaries in prose are left out: a model of this size makes them up.
 
-A row of `ask` or `search` is a conversation (`clinical.finetune.selections`): a few hundred tokens of sentences are
-read for many decisions in place of one.
+- `drill`: on which of some lines does this word stand? Lines of a few words, and sentences, without any wording around
+  them. A small network that is only shown the rows above stays at chance for millions of tokens; by drills it finds
+  out within one million how to look for what is asked, and then learns the rest.
+
+A row of `ask`, `search` or `drill` is a conversation (`clinical.finetune.selections`): a few hundred tokens of
+sentences are read for many decisions in place of one.
 """
 
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from clinical.corpora import medquad_questions
@@ -27,6 +30,7 @@ from clinical.documents.sentences import split_sentences
 from clinical.facts.terms import content
 from clinical.finetune import recall_questions, selections, synthetic_questions
 from clinical.finetune.examples import Example
+from clinical.finetune.packed import DRILL
 from clinical.finetune.recipe import Task
 from clinical.finetune.rows import Writer
 from clinical.finetune.selections import MOST_CHOSEN, Asked, Chosen, Line
@@ -44,9 +48,13 @@ ARTICLES = 2500
 SEARCHED_NOTES = 1000
 SEARCHED_TEXTS = 2000
 SEARCHED_ARTICLES = 1000
-DRILLS = 12_000
+WORD_DRILLS = 12_000
+SENTENCE_DRILLS = 9000
 DRILLED = 16
-"""So many words are asked for one after another."""
+"""So many words are asked for one after another in a drill."""
+
+DRILL_WORDS = 1500
+"""The drills of words are made of the most frequent ones, which are mostly single tokens."""
 
 STRANGERS = 0.15
 """The share of articles of which is asked what another article answers, and they do not."""
@@ -70,12 +78,15 @@ def rows(writer: Writer, seed: int = 0) -> Iterator[tuple[str, list[int]]]:
         row = writer.row(example)
         if row is not None and len(row.ids) <= LONGEST:
             yield example.task, row.ids
+    for chosen in _drills(random.Random(seed + 2)):
+        row = writer.row(_example("ask", "drill", chosen))
+        if row is not None:
+            yield DRILL, row.ids
 
 
 def examples(seed: int) -> Iterator[Example]:
     """Yield the examples of all tasks."""
     choose = random.Random(seed)
-    yield from _drills(random.Random(seed + 2))
     template = templates.load("ask.quote.v1")
     for note in synthetic_questions.notes(MADE_UP, seed, _sentences_of_notes()):
         yield _asked(template, "", note.lines, note.asked, choose)
@@ -105,13 +116,24 @@ def _texts() -> list[list[str]]:
     return [sentences for sentences in found if len(sentences) > 2]
 
 
-def _drills(choose: random.Random) -> Iterator[Example]:
-    short = [sentence for sentence in _sentences_of_notes() if len(sentence) < 80]
-    for _ in range(DRILLS):
-        sentences = choose.sample(short, choose.choice((2, 3, 4, 5, 6, 8, 10, 14)))
-        words = recall_questions.single_words(sentences, DRILLED, choose)
-        if words:
-            yield _example("ask", "words", selections.drilled(sentences, words))
+def _drills(choose: random.Random) -> Iterator[Chosen]:
+    sentences = _sentences_of_notes()
+    counts = Counter(word for sentence in sentences for word in recall_questions.telling(sentence.lower()))
+    words = [word for word, _ in counts.most_common(DRILL_WORDS)]
+    for _ in range(WORD_DRILLS):
+        lines = [
+            choose.sample(words, choose.choice((1, 2, 3))) for _ in range(choose.choice((2, 3, 4, 5, 7)))
+        ]
+        asked = recall_questions.single_words([" ".join(line) for line in lines], DRILLED, choose)
+        if asked:
+            # Asked for again, a word is found beside its first question: the easier half of the lesson.
+            yield selections.drilled([" ".join(line) for line in lines], (3 * asked)[:DRILLED])
+    short = [sentence for sentence in sentences if len(sentence) < 80]
+    for _ in range(SENTENCE_DRILLS):
+        shown = choose.sample(short, choose.choice((2, 3, 4, 5, 6, 8, 10, 14)))
+        asked = recall_questions.single_words(shown, DRILLED, choose)
+        if asked:
+            yield selections.drilled(shown, asked)
 
 
 def _recalled(template: Template, choose: random.Random) -> Iterator[Example]:

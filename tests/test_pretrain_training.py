@@ -485,3 +485,24 @@ def test_from_texts_to_a_release_in_pieces_or_at_once(
     )
     assert "adapter" not in card.split("|")[0]
     assert str(tmp_path) not in card
+
+
+def test_drills_come_first_and_a_tenth_of_them_later() -> None:
+    from clinical.finetune.small_training import Plan
+
+    plan = Plan(text_until=0.2, text_before=0.7, text_after=0.1, tasks=0.5, drills_until=0.4)
+    stages = plan.stages(["ask", "drill"])
+    assert [(until, mix.text, mix.tasks, mix.drills) for until, mix in stages] == [
+        (0.2, 0.7, 0.0, 0.05),
+        (0.4, 0.1, 0.0, 0.5),
+        (1.0, 0.1, 0.45, 0.05),
+    ]
+    assert [(mix.tasks, mix.drills) for _, mix in plan.stages(["ask"])] == [(0.05, 0), (0.5, 0), (0.5, 0)]
+    assert {(mix.tasks, mix.drills) for _, mix in plan.stages([])} == {(0, 0)}
+
+
+def test_drills_are_batches_of_their_own(packed: Packed) -> None:
+    packed.add_task_rows([("ask", conversation(packed, 11)), ("drill", conversation(packed, 30))])
+    made = Exercises(packed, 24, 0, [(1.0, Mixture({"maccrobat": 1.0}, tasks=0.5, drills=0.5))]).pool(0, 1)
+    learned = {(batch.kind, int(batch.ids.flatten()[batch.predict].max())) for batch in made}
+    assert learned == {("task", 11), ("drill", 30)}

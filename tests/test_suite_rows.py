@@ -117,7 +117,8 @@ def _of(answer: str, writer: Writer) -> list[int]:
 
 
 def test_rows_hold_answers_that_are_allowed(writer: Writer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(suite_rows, "DRILLS", 0)
+    monkeypatch.setattr(suite_rows, "WORD_DRILLS", 0)
+    monkeypatch.setattr(suite_rows, "SENTENCE_DRILLS", 0)
     monkeypatch.setattr(suite_rows, "MADE_UP", 20)
     monkeypatch.setattr(suite_rows, "RECALLED", 10)
     monkeypatch.setattr(suite_rows, "SEARCHED_NOTES", 5)
@@ -150,11 +151,14 @@ def test_rows_hold_answers_that_are_allowed(writer: Writer, monkeypatch: pytest.
 
 
 def test_drills_ask_for_single_words(writer: Writer, monkeypatch: pytest.MonkeyPatch) -> None:
-    sentences = ["Fever since May.", "No fever now.", "On apixaban.", "x" * 200]
-    monkeypatch.setattr(suite_rows, "DRILLS", 3)
-    monkeypatch.setattr(suite_rows, "_sentences_of_notes", lambda: sentences * 5)
-    for example in suite_rows._drills(random.Random(3)):
-        row = writer.row(example)
+    sentences = ["Fever since May.", "No cough now.", "On apixaban.", "Potassium low.", "x" * 200]
+    monkeypatch.setattr(suite_rows, "WORD_DRILLS", 10)
+    monkeypatch.setattr(suite_rows, "SENTENCE_DRILLS", 10)
+    monkeypatch.setattr(suite_rows, "_sentences_of_notes", lambda: sentences * 4)
+    drills = list(suite_rows._drills(random.Random(3)))
+    assert len(drills) > 10
+    for chosen in drills:
+        row = writer.row(suite_rows._example("ask", "drill", chosen))
         assert row is not None
         first, *turns = writer.tokens._tokenizer.decode(row.ids).removesuffix("</s>").split("</s>[INST] ")
         shown, _, asked = first.removeprefix("<s>[INST] ").partition("\n\n")
