@@ -19,7 +19,7 @@ import yaml
 
 from clinical.facts.phrases import PhraseTree
 
-__all__ = ["Expanded", "Name", "Unclear", "expand", "is_meant"]
+__all__ = ["Expanded", "Name", "Unclear", "expand", "is_meant", "meaning_of", "unclear_forms"]
 
 MOST_NAMES = 8
 """So many other names are looked for at most."""
@@ -97,10 +97,24 @@ def expand(query: str) -> Expanded:
 
 def is_meant(short: str, name: Name, passage: str) -> bool:
     """Return whether a short form of several meanings stands for this name, by the other words of the passage."""
+    meaning = meaning_of(short, passage)
+    return meaning is not None and _same(meaning, [name.text, *name.others])
+
+
+def unclear_forms() -> frozenset[str]:
+    """Return the short forms of several meanings, in capitals."""
+    return frozenset(_names().unclear)
+
+
+def meaning_of(short: str, passage: str) -> str | None:
+    """Return which of the meanings of such a form the other words of the passage speak for, `None` unless it is one.
+
+    >>> meaning_of("RA", "SpO2 93% RA"), meaning_of("RA", "RA since 2019")
+    ('room air', None)
+    """
     beside = set(_words(passage)) - {_plain(short)}
-    meanings = _names().unclear[short]
-    spoken_for = [meaning for meaning, signs in meanings.items() if signs & beside]
-    return len(spoken_for) == 1 and _same(spoken_for[0], [name.text, *name.others])
+    spoken_for = [meaning for meaning, signs in _names().unclear[short].items() if signs & beside]
+    return spoken_for[0] if len(spoken_for) == 1 else None
 
 
 def _unsure(names: Sequence[str]) -> tuple[str, ...]:

@@ -26,6 +26,7 @@ from clinical.documents.annotations import Entity
 from clinical.documents.sentences import split_sentences
 from clinical.errors import ClinicalError, UsageError
 from clinical.models import minilm
+from clinical.models.known_names import with_known_names
 from clinical.models.light_export import ready_encoder
 from clinical.models.tag_decoding import best_path, spans
 from clinical.models.whole_names import NAMED, with_whole_names
@@ -154,6 +155,8 @@ class LightTagger:
         ]
         if self.scheme == NOTES and asked & set(NAMED):
             found = with_whole_names(found, [tagged(head) for head in WITNESSES])
+        if self.scheme == NOTES:
+            found = with_known_names(text, found, asked)
         return sorted(
             (entity for entity in found if entity.label in asked),
             key=lambda entity: (entity.start, entity.end),

@@ -1,0 +1,152 @@
+"""What a tagger found, put right where a name leaves no doubt: "Lasix" is a drug even where it was taken for a test.
+
+Taggers that learned from case reports guess at the shorthand of notes: CKD becomes a test there, Eliquis an operation.
+Names whose kind is known wherever they stand (`clinical.facts.kinds`) overrule them; the names of people, titles of
+notes and numbers of lists are no findings at all.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import replace
+
+from clinical.documents.annotations import Entity
+from clinical.facts.kinds import Known, is_nothing, known_names
+from clinical.models.whole_names import NAMED
+
+KNOWN = 0.9
+"""The score of what is known by its name."""
+
+DOUBTFUL = 0.5
+"""A longer entity with another label gives way to a name at its end when its score is less: "hx DVT" as a drug."""
+
+OVERRULED = frozenset({"Disease", "Symptom", "Medication", "Test", "Procedure", "Anatomy", "Result"})
+"""Labels of longer entities that may give way; a history or a place is more than the name in it."""
+
+PHRASES = frozenset({"History", "Family_history"})
+"""Labels that say more of a name than what it is."""
+
+NAMED_THINGS = OVERRULED - {"Result"}
+
+_VALUE = re.compile(
+    r"\s*(\d[\d.,]*\s*%?|neg(?:ative)?|pos(?:itive)?|wnl|nl|normal|elevated|high|low)", re.IGNORECASE
+)
+_NUMBER_OF_A_LIST = re.compile(
+    r"^[ \t]*(?:[-*•#]+[ \t]*)?(?:\(?(?:\d{1,2}|[A-Za-z])[.):]|[-*•#]+)(?=\s)", re.MULTILINE
+)
+_PERSON = re.compile(
+    r"\b(?:Dr|Mr|Mrs|Ms|Miss|Prof)\b\.?(?:[ \t]+[A-Z]\.?(?![\w]))*(?:[ \t]+[A-Z][a-z][\w'’-]*){1,2}"
+)
+_TITLE = re.compile(
+    r"\A\s*(?:[A-Z][\w/&-]*[ \t]+){0,4}(?i:notes?|report|summary|letter|consultation|record|list)\b(?=[^\n.:]{0,40}$)",
+    re.MULTILINE,
+)
+_EDGES = ",;:"
+_PIECE = re.compile(r"\S+")
+_SAYS_SOMETHING = re.compile(r"\w")
+
+
+def with_known_names(text: str, found: Sequence[Entity], asked: AbstractSet[str]) -> list[Entity]:
+    """Return the entities with the names in the text under their own labels, and without what is no finding, by start.
+
+    Only names of labels asked for come in. A name with other entities in it takes their place; one in a longer
+    entity of its own label leaves it, but for a value behind a test ("BNP 410").
+    """
+    people = _places(text, _PERSON)
+    apart = people | _places(text, _NUMBER_OF_A_LIST) | _places(text, _TITLE)
+    kept = [_trimmed(entity) for entity in found if not apart.issuperset(range(entity.start, entity.end))]
+    kept = [entity for entity in kept if entity.text and not is_nothing(entity.text)]
+    for name in known_names(text):
+        if name.start in people or name.label not in {None, *asked}:
+            continue
+        touching = [entity for entity in kept if entity.start < name.end and name.start < entity.end]
+        if touching or name.label:
+            kept = [entity for entity in kept if entity not in touching]
+            kept += _settled(text, name, touching, asked)
+    return sorted(kept, key=lambda entity: (entity.start, entity.end))
+
+
+def _settled(text: str, name: Known, touching: Sequence[Entity], asked: AbstractSet[str]) -> Iterator[Entity]:
+    """Yield what stands for a name and the entities that touch it."""
+    around = [one for one in touching if one.start <= name.start and name.end <= one.end]
+    beyond = [one for one in touching if one.start < name.start or name.end < one.end]
+    if name.label is None:
+        yield from beyond
+        return
+    own = Entity(
+        name.start, name.end, text[name.start : name.end], name.label, score=KNOWN, grounding="exact"
+    )
+    if not beyond:
+        stays = around and around[0].label in {name.label, *PHRASES}
+        yield around[0] if stays else own
+    elif not around:
+        yield from touching
+    elif around[0].label == name.label == "Test":
+        yield from _test_and_value(text, own, around[0], asked)
+    elif around[0].label == "Result" and name.label == "Test" and around[0].end == name.end:
+        # "BP 36.8 HR": the value belongs to the test before it.
+        yield _cut(text, around[0], around[0].start, name.start)
+        yield own
+    elif _gives_way(around[0], name):
+        yield own
+    else:
+        yield around[0]
+
+
+def _test_and_value(text: str, own: Entity, longer: Entity, asked: AbstractSet[str]) -> Iterator[Entity]:
+    """Yield the test and the result of "BNP 410"; a test that is longer in another way stays."""
+    value = _VALUE.fullmatch(text, own.end, longer.end)
+    if value is None or longer.start != own.start:
+        yield longer
+        return
+    yield replace(own, score=longer.score)
+    if "Result" in asked:
+        yield replace(_cut(text, longer, *value.span(1)), label="Result")
+
+
+def _cut(text: str, entity: Entity, start: int, end: int) -> Entity:
+    """Return the entity with these ends, without blanks at them."""
+    said = text[start:end]
+    start, end = start + len(said) - len(said.lstrip()), end - len(said) + len(said.rstrip())
+    return replace(entity, start=start, end=end, text=text[start:end])
+
+
+def _gives_way(longer: Entity, name: Known) -> bool:
+    """Return whether a longer entity with another label is likelier to be no more than the name at its end."""
+    both_named = longer.label in NAMED and name.label in NAMED
+    return (
+        longer.label in OVERRULED - {name.label}
+        and not both_named
+        and longer.end == name.end
+        and (longer.score or 0.0) < DOUBTFUL
+    )
+
+
+def _places(text: str, pattern: re.Pattern[str]) -> set[int]:
+    """Return the characters that a pattern covers."""
+    return {place for found in pattern.finditer(text) for place in range(*found.span())}
+
+
+def _trimmed(entity: Entity) -> Entity:
+    """Return a named thing without bullets, punctuation and jots like "hx" at its edges; empty where it is no more.
+
+    A result may be a mere "+".
+    """
+    if entity.label not in NAMED_THINGS:
+        return entity
+    words = list(_PIECE.finditer(entity.text))
+    while words and _says_nothing(words[0].group()):
+        words.pop(0)
+    while words and _says_nothing(words[-1].group()):
+        words.pop()
+    if not words:
+        return replace(entity, end=entity.start, text="")
+    first, last = words[0].start(), words[-1].end()
+    text = entity.text[first:last].rstrip(_EDGES)
+    return replace(entity, start=entity.start + first, end=entity.start + first + len(text), text=text)
+
+
+def _says_nothing(word: str) -> bool:
+    return not _SAYS_SOMETHING.search(word) or is_nothing(word)
