@@ -101,12 +101,12 @@ def test_a_name_overrules_what_was_guessed(
     assert shown(with_known_names(text + "(", entities, ALL)) == put_right
 
 
-def test_scores_stay_where_the_label_does() -> None:
+def test_what_is_known_by_its_name_is_sure() -> None:
     text = "old CKD, EF 20"
     found = with_known_names(
         text, [entity(text, "CKD", "Disease", 0.7), entity(text, "EF 20", "Test", 0.6)], ALL
     )
-    assert [one.score for one in found] == [0.7, 0.6, 0.6]
+    assert [one.score for one in found] == [KNOWN, 0.6, 0.6]
     (new,) = with_known_names("CKD", [], ALL)
     assert (new.score, new.grounding) == (KNOWN, "exact")
 

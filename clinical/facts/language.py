@@ -57,6 +57,9 @@ LEAST_WORDS = 30
 LEAST_ENGLISH = 0.06
 """Share of the commonest words of English. Notes in shorthand have some 10 %, prose 30 %, Spanish below 3 %."""
 
+_JOTS = re.compile(r"\w+(?:/\w*)+")
+"""Shorthand with strokes: the "o" of "h/o" and "r/o" is no Portuguese."""
+
 _ENGLISH_WORDS = (
     "the of and to in with was is for on at no he she her his had has by from are this that not patient"
 )
@@ -65,7 +68,7 @@ _ENGLISH = frozenset(_ENGLISH_WORDS.split())
 
 def foreign_document(text: str) -> str | None:
     """Return the language that a document is in; `None` for English, and for lists that are no language at all."""
-    text = text[:SAMPLE]
+    text = _JOTS.sub(" ", text[:SAMPLE])
     words = [word.lower() for word in _WORD.findall(text)]
     if len(words) < LEAST_WORDS or sum(word in _ENGLISH for word in words) >= LEAST_ENGLISH * len(words):
         return None
