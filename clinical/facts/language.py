@@ -70,6 +70,9 @@ def foreign_document(text: str) -> str | None:
     """Return the language that a document is in; `None` for English, and for lists that are no language at all."""
     text = _JOTS.sub(" ", text[:SAMPLE])
     words = [word.lower() for word in _WORD.findall(text)]
-    if len(words) < LEAST_WORDS or sum(word in _ENGLISH for word in words) >= LEAST_ENGLISH * len(words):
+    language = foreign(text) if len(words) >= LEAST_WORDS else None
+    # "no" is Spanish too, and says nothing for English where the rest is Spanish.
+    english = _ENGLISH - _OF.get(language or "", frozenset())
+    if sum(word in english for word in words) >= LEAST_ENGLISH * len(words):
         return None
-    return foreign(text)
+    return language
