@@ -71,8 +71,8 @@ def foreign_document(text: str) -> str | None:
     text = _JOTS.sub(" ", text[:SAMPLE])
     words = [word.lower() for word in _WORD.findall(text)]
     language = foreign(text) if len(words) >= LEAST_WORDS else None
-    # "no" is Spanish too, and says nothing for English where the rest is Spanish.
-    english = _ENGLISH - _OF.get(language or "", frozenset())
+    # "no" is Spanish, Italian and Portuguese too, and says nothing for English where the rest is one of them.
+    english = _ENGLISH - {"no"} if language else _ENGLISH
     if sum(word in english for word in words) >= LEAST_ENGLISH * len(words):
         return None
     return language
