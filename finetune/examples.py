@@ -195,10 +195,16 @@ def _made_up(recipe: Recipe, source: Source, number: int) -> Found:
             chosen = selections.found(template, [sentence for _, sentence in lines], asked)
         else:
             chosen = selections.asked(template, f"note {place}", lines, asked)
-        example = Example(
-            source.task, f"made-up {place}", chosen.answer, chosen.request, chosen=chosen.numbers
+        found.examples.append(
+            Example(
+                source.task,
+                f"made-up {place}",
+                chosen.answer,
+                chosen.request,
+                chosen=chosen.numbers,
+                group=_key("\n".join(sentence for _, sentence in lines)),
+            )
         )
-        found.examples.append(example)
     return found
 
 

@@ -49,6 +49,8 @@ class Lora:
 class Source:
     """Where rows come from: `corpus` (`bc5cdr:train`, a reader of `clinical.corpora`) or a `file` of the user.
 
+    The corpus `synthetic` is of made-up notes: for `ner` marked, for `ask` and `search` with questions.
+
     `columns` says how a file calls what we call `question`, `answer`, `system`, `context`, `text`, `chat` (a whole
     conversation with speaker tags) or `messages`; without it the usual names are understood. Of annotated texts (`ner`)
     the names are `text` and `entities`, of questions on texts (`search`, `ask`) `question`, `text` and `answers`.

@@ -58,7 +58,7 @@ def test_the_seeds_recipes_have_their_settings() -> None:
     assert (assistant.train.max_steps, assistant.train.max_grad_norm, assistant.hold_out) == (100, 0.3, 0.2)
     assert (assistant.train.optimizer, assistant.evaluate.metric) == ("paged_adamw_32bit", "cosine")
     assert suite.train.epochs == 20
-    assert suite.tasks == ("chat", "ner", "search", "summarize")
+    assert suite.tasks == ("chat", "ner", "search", "ask", "summarize")
 
 
 def test_all_faults_are_named_at_once_with_line_and_nearest_name() -> None:

@@ -11,7 +11,7 @@ from finetune_base import SENTENCES, recipe
 
 from clinical.corpora.qa import QuestionOnText
 from clinical.errors import UsageError
-from clinical.finetune.examples import Example, selection, windows
+from clinical.finetune.examples import HELD_OUT, Example, read_source, selection, windows
 from clinical.finetune.mistral_rows import Passage
 from clinical.finetune.preparation import prepare
 from clinical.finetune.rows import IGNORED, Writer, chat_format
@@ -144,6 +144,44 @@ def test_sentences_are_chosen_in_the_tokens_of_the_constraint(writer: Writer, to
     plain = writer.tokens.plain
     start, end = row.learned[0]
     assert row.ids[start:end] == [*plain(" 2"), *plain(","), *plain(" 5"), tokenizer.eos_token_id]
+
+
+def test_a_search_is_taught_in_the_words_of_a_search() -> None:
+    item = question(9, {1, 4})
+    example = selection("search", item, templates.load("search.v1"))
+    assert example.request is not None
+    prompt = example.request.messages[0].text
+    assert "Choose those that answer the query" in prompt
+    assert prompt.endswith("[9] Line 8.\n\nQuery: Which?")
+    assert (example.request.constraint, example.chosen) == (Selection(9, 9), (2, 5))
+
+
+@pytest.mark.parametrize(("task", "again"), [("ask", "Question: "), ("search", "Query: ")])
+def test_made_up_charts_are_asked_more_than_one_question(
+    task: str, again: str, writer: Writer, tokenizer: Any
+) -> None:
+    made = recipe("base", data=f"[{{task: {task}, corpus: synthetic, limit: 20}}]")
+    examples = read_source(made, made.data[0]).examples
+    assert len(examples) > 15
+    several = 0
+    for example in examples:
+        row = writer.row(example)
+        assert row is not None
+        assert example.request is not None
+        constraint = example.request.constraint
+        assert isinstance(constraint, Selection)
+        answers = [answer.removesuffix("</s>") for answer in learned(row, tokenizer)]
+        assert all(constraint.parse(answer) is not None for answer in answers)
+        assert constraint.parse(answers[-1]) == example.chosen
+        turns = [message.text for message in example.request.messages[2::2]]
+        assert all(turn.startswith(again) for turn in turns)
+        several += len(turns) > 1
+    assert several > 5
+    # Another pass has other charts, and what is held out has one question each.
+    assert read_source(made, made.data[0], 1).examples[0].group != examples[0].group
+    held = read_source(made, made.data[0], HELD_OUT).examples
+    assert {len(example.request.messages) for example in held if example.request} == {1}
+    assert not {example.group for example in held} & {example.group for example in examples}
 
 
 def test_a_long_text_is_asked_in_windows_that_lose_no_answer() -> None:
