@@ -254,15 +254,20 @@ def test_a_part_of_which_nothing_true_was_written_is_told_in_its_own_words() -> 
     assert all(line.strip(":") in text for line in shown_last)
 
 
+def words_of_line(line: Line) -> int:
+    return len(shown([line]).split()) + 1
+
+
 def test_lines_are_packed_by_sections() -> None:
     lines = [Line(f"{title} {n}", (Span(n, n + 1, "x"),), title) for title in "AB" for n in range(3)]
-    groups = list(packed(lines, 20, lambda text: len(text.split())))
+    groups = list(packed(lines, 12, words_of_line))
     assert [[line.text for line in group] for group in groups] == [
         ["A 0", "A 1", "A 2"], ["B 0", "B 1", "B 2"],
     ]  # fmt: skip
     assert shown(groups[0]) == "A:\nA 0\nA 1\nA 2"
-    cut = list(packed(lines[:3], 8, lambda text: len(text.split())))
-    assert [len(group) for group in cut] == [2, 1]
+    assert [len(group) for group in packed(lines[:3], 8, words_of_line)] == [2, 1]
+    assert [len(group) for group in packed(lines, 99, words_of_line, 3)] == [3, 3], "not A, A, A, B and B, B"
+    assert [len(group) for group in packed(lines, 99, words_of_line, 2)] == [2, 1, 2, 1]
 
 
 def test_what_lines_do_not_bear_out_is_no_ground() -> None:
@@ -282,7 +287,8 @@ def test_what_lines_do_not_bear_out_is_no_ground() -> None:
 def test_choosing_ends_though_the_model_wants_everything() -> None:
     model = Scripted(lambda shown: "Well.", useful="On day", window=220)
     assert [each.text for each in draft(model, long_note(2000))] == ["Well."]
-    assert len(model.chosen_from) < 2 * len(list(summarizer(model)._stretches(spans(long_note(2000)), 120)))
+    rounds = 1.2 * model.count_tokens(long_note(2000)) / 60
+    assert len(model.chosen_from) < rounds
 
 
 def test_choosing_goes_on_though_the_model_wants_nothing() -> None:
@@ -304,10 +310,6 @@ def test_a_sentence_longer_than_the_window_is_cut() -> None:
     text = "Sodium 140, potassium 4.1, chest pain 1, " * 400
     model = Scripted(lambda shown: "Sodium 140.", window=220)
     assert [each.text for each in draft(model, text)] == ["Sodium 140."]
-
-
-def spans(text: str) -> list[mistral_summarizer.Span]:
-    return mistral_summarizer._sentences(text)
 
 
 @settings(max_examples=30, deadline=None)

@@ -6,6 +6,7 @@ often it is rewritten, it keeps its place in the note; what its own sources do n
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -64,8 +65,10 @@ def shown(lines: Sequence[Line]) -> str:
     return "\n".join(texts)
 
 
-def packed(lines: Sequence[Line], room: int, count_tokens: Callable[[str], int]) -> Iterator[list[Line]]:
-    """Yield the lines in groups that have so many tokens at most; whole sections where they fit.
+def packed(
+    lines: Sequence[Line], room: int, cost: Callable[[Line], int], most: float = math.inf
+) -> Iterator[list[Line]]:
+    """Yield the lines in groups that cost so many tokens, and are so many, at most; whole sections where they fit.
 
     A section that does not fit into what is left of a group begins a new one, and is cut only where it is longer
     than a whole group.
@@ -73,16 +76,16 @@ def packed(lines: Sequence[Line], room: int, count_tokens: Callable[[str], int])
     group: list[Line] = []
     used = 0
     for section in _by_title(lines):
-        costs = [count_tokens(shown([line])) + 1 for line in section]
-        if group and used + sum(costs) > room:
+        costs = [cost(line) for line in section]
+        if group and (used + sum(costs) > room or len(group) + len(section) > most):
             yield group
             group, used = [], 0
-        for line, cost in zip(section, costs, strict=True):
-            if group and used + cost > room:
+        for line, tokens in zip(section, costs, strict=True):
+            if group and (used + tokens > room or len(group) == most):
                 yield group
                 group, used = [], 0
             group.append(line)
-            used += cost
+            used += tokens
     if group:
         yield group
 

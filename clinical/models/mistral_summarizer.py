@@ -210,9 +210,7 @@ class MistralSummarizer:
     def _extracted(self, lines: Sequence[Line], style: str) -> list[Line]:
         """Return the lines that the model chooses, at most half of each stretch that it reads at a time."""
         room = self._room(style)
-        titles = {piece: line.title for line in lines for piece in self._cut(line.spans[0], room // 4)}
-        chosen = self._chosen(list(titles), style, room)
-        return [Line(span.text, (span,), titles[span]) for span in chosen]
+        return self._chosen([piece for line in lines for piece in self._cut(line, room // 4)], style, room)
 
     def _rewritten(self, lines: Sequence[Line], style: str, left: int, echo: _Echo) -> list[Line]:
         """Return the lines in fewer words, so that after `left` such rounds they fit into one call."""
@@ -221,7 +219,7 @@ class MistralSummarizer:
         # Half a call is for what is read last, half for the summary of it.
         share = min(BUDGETS[style].share, (room / 2 / count(shown(lines))) ** (1 / left))
         answer = max(SMALLEST_BUDGET, int(room * share / (1 + share)))
-        groups = list(packed(lines, room - answer, count))
+        groups = list(packed(lines, room - answer, lambda line: count(shown([line])) + 1))
         budgets = [min(answer, max(SMALLEST_BUDGET, int(share * count(shown(group))))) for group in groups]
         requests = [
             self._part_request(group, style, most) for group, most in zip(groups, budgets, strict=True)
@@ -265,63 +263,58 @@ class MistralSummarizer:
         room = self._room(style)
         # Charts are copied forward: what is written each day again is read once.
         once = {" ".join(sentence.text.lower().split()): sentence for sentence in reversed(sentences)}
-        left = [piece for sentence in sorted(once.values()) for piece in self._cut(sentence, room // 4)]
+        lines = [Line(sentence.text, (sentence,)) for sentence in sorted(once.values())]
+        left = [piece for line in lines for piece in self._cut(line, room // 4)]
         for _ in range(ROUNDS):
             if enough(_joined(left)):
-                return left
+                return _spans(left)
             left = self._chosen(left, style, room)
         while len(left) > 1 and not enough(_joined(left)):
             left = left[: len(left) // 2]
-        return left
+        return _spans(left)
 
-    def _cut(self, sentence: Span, most_tokens: int) -> Iterator[Span]:
-        """Yield the sentence, or stretches of it where it is too long: a list of laboratory values can be pages."""
+    def _cut(self, line: Line, most_tokens: int) -> Iterator[Line]:
+        """Yield a line of the note, or stretches of it where it is too long: a list of results can be pages."""
+        (sentence,) = line.spans
         if self.language_model.count_tokens(sentence.text) <= most_tokens:
-            yield sentence
+            yield line
             return
         start = end = sentence.start
         tokens = 0
         for piece in split_pieces(sentence.text):
             count = self.language_model.count_tokens(piece)
             if tokens + count > most_tokens and end > start:
-                yield stretch(sentence, start, end)
+                yield _stretch_of(line, start, end)
                 start, tokens = end, 0
             tokens += count
             end += len(piece)
-        yield stretch(sentence, start, end)
+        yield _stretch_of(line, start, end)
 
-    def _chosen(self, sentences: Sequence[Span], style: str, room: int) -> list[Span]:
-        """Return the sentences that the model chooses, at most half of each stretch that it reads at a time."""
-        stretches = list(self._stretches(sentences, room))
-        completions = self.language_model.complete([self._choice(s, style) for s in stretches])
-        chosen: list[Span] = []
-        ranked: list[tuple[float, Span]] = []
-        for numbered, completion in zip(stretches, completions, strict=True):
-            chosen += [numbered[choice.number - 1] for choice in completion.choices]
-            ranked += [(-(c.probability or 0.0), numbered[c.number - 1]) for c in completion.candidates]
+    def _chosen(self, lines: Sequence[Line], style: str, room: int) -> list[Line]:
+        """Return the lines that the model chooses, at most half of each group that it reads at a time."""
+        groups = list(packed(lines, room, self._cost, MOST_NUMBERED))
+        completions = self.language_model.complete([self._choice(group, style) for group in groups])
+        chosen: list[Line] = []
+        ranked: list[tuple[float, int, Line]] = []
+        for group, completion in zip(groups, completions, strict=True):
+            chosen += [group[choice.number - 1] for choice in completion.choices]
+            ranked += [
+                (-(c.probability or 0.0), len(ranked) + place, group[c.number - 1])
+                for place, c in enumerate(completion.candidates)
+            ]
         if chosen:
             return chosen
         # Nothing seemed of use, but a summary is asked for: what came nearest, of equals the first.
-        best = sorted(ranked, key=lambda candidate: candidate[0])[: max(1, len(ranked) // 4)]
-        return sorted(span for _, span in best)
+        best = sorted(ranked, key=lambda candidate: candidate[:2])[: max(1, len(ranked) // 4)]
+        return [line for _, _, line in sorted(best, key=lambda candidate: candidate[2].spans)]
 
-    def _stretches(self, sentences: Sequence[Span], room: int) -> Iterator[list[Span]]:
-        stretch: list[Span] = []
-        used = 0
-        for sentence in sentences:
-            tokens = self.language_model.count_tokens(_numbered([sentence])) + NUMBER
-            if stretch and (used + tokens > room or len(stretch) == MOST_NUMBERED):
-                yield stretch
-                stretch, used = [], 0
-            stretch.append(sentence)
-            used += tokens
-        if stretch:
-            yield stretch
+    def _cost(self, line: Line) -> int:
+        return self.language_model.count_tokens(_numbered([line])) + NUMBER
 
-    def _choice(self, sentences: Sequence[Span], style: str) -> Request:
-        values = {"wanted": WANTED[style], "text": _numbered(sentences)}
+    def _choice(self, lines: Sequence[Line], style: str) -> Request:
+        values = {"wanted": WANTED[style], "text": _numbered(lines)}
         parts = self.extract.render(templates.checked(self.extract, values))
-        count = max(1, len(sentences))
+        count = max(1, len(lines))
         return Request((Message("user", parts),), Selection(count, most=max(1, count // 2)))
 
     def _quoted(self, part: _Part, style: str) -> list[Draft]:
@@ -331,7 +324,10 @@ class MistralSummarizer:
             LEAST_WORDS, int(min(BUDGETS[style].share * _count_words(part.text), BUDGETS[style].most_words))
         )
         return _quotes(
-            self._condensed(_spans(part), style, lambda text: _count_words(text) <= most), part.heading
+            self._condensed(
+                _spans(part.lines) or part.sentences, style, lambda text: _count_words(text) <= most
+            ),
+            part.heading,
         )
 
 
@@ -377,9 +373,14 @@ def _as_it_is(part: _Part) -> Iterator[Draft]:
         yield Draft(" ".join(line.text.split()), sources, part.heading)
 
 
-def _spans(part: _Part) -> Sequence[Span]:
-    """The stretches of the note that a part stands on, each once, in their order."""
-    return sorted({span for line in part.lines for span in line.spans}) or part.sentences
+def _spans(lines: Sequence[Line]) -> list[Span]:
+    """The stretches of the note that the lines stand on, each once, in their order."""
+    return sorted({span for line in lines for span in line.spans})
+
+
+def _stretch_of(line: Line, start: int, end: int) -> Line:
+    span = stretch(line.spans[0], start, end)
+    return replace(line, text=span.text, spans=(span,))
 
 
 def _quotes(sentences: Sequence[Span], heading: str | None = None) -> list[Draft]:
@@ -410,13 +411,13 @@ def _sentences(text: str) -> list[Span]:
     ]
 
 
-def _joined(sentences: Sequence[Span]) -> str:
-    return "\n".join(span.text for span in sentences)
+def _joined(lines: Sequence[Line]) -> str:
+    return "\n".join(line.text for line in lines)
 
 
-def _numbered(sentences: Sequence[Span]) -> str:
-    """Return the sentences as a model chooses from them: one to a line, with its number."""
-    return "\n".join(f"{number}. {' '.join(span.text.split())}" for number, span in enumerate(sentences, 1))
+def _numbered(lines: Sequence[Line]) -> str:
+    """Return the lines as a model chooses from them, each with its number."""
+    return "\n".join(f"{number}. {' '.join(line.text.split())}" for number, line in enumerate(lines, 1))
 
 
 def _count_words(text: str) -> int:
