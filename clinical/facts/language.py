@@ -8,6 +8,8 @@ foreign_document(note.text)                               "Spanish"
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from unicodedata import name
 
 __all__ = ["foreign", "foreign_document"]
@@ -57,6 +59,10 @@ LEAST_WORDS = 30
 LEAST_ENGLISH = 0.06
 """Share of the commonest words of English. Notes in shorthand have some 10 %, prose 30 %, Spanish below 3 %."""
 
+LEAST_FOREIGN = 0.06
+"""Share of the small words of the language itself: a German letter that is half a list has 12 %; the "ha" and "per" of a
+headache as per the patient are no Italian."""
+
 _JOTS = re.compile(r"\w+(?:/\w*)+")
 """Shorthand with strokes: the "o" of "h/o" and "r/o" is no Portuguese."""
 
@@ -71,8 +77,15 @@ def foreign_document(text: str) -> str | None:
     text = _JOTS.sub(" ", text[:SAMPLE])
     words = [word.lower() for word in _WORD.findall(text)]
     language = foreign(text) if len(words) >= LEAST_WORDS else None
-    # "no" is Spanish, Italian and Portuguese too, and says nothing for English where the rest is one of them.
-    english = _ENGLISH - {"no"} if language else _ENGLISH
-    if sum(word in english for word in words) >= LEAST_ENGLISH * len(words):
+    if language is None:
+        return None
+    # "no" is Spanish, Italian and Portuguese too.
+    english = _ENGLISH - {"no"}
+    small = _OF.get(language)
+    if _share(words, english) >= LEAST_ENGLISH or (small and _share(words, small) < LEAST_FOREIGN):
         return None
     return language
+
+
+def _share(words: Sequence[str], of: AbstractSet[str]) -> float:
+    return sum(word in of for word in words) / len(words)
