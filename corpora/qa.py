@@ -66,13 +66,24 @@ def read_questions(
     `columns` says how a file of the user calls `QUESTION_COLUMNS`. Raises `UsageError` for what is not there or is
     not of the shape, with the lines of a file.
     """
+    found, _ = read_questions_and_faults(source, limit, columns)
+    return found
+
+
+def read_questions_and_faults(
+    source: str, limit: int | None = None, columns: Mapping[str, str] | None = None
+) -> tuple[list[QuestionOnText], Sequence[str]]:
+    """Return what `read_questions` does, and what was wrong with questions that were left out: MASHQA has such."""
     from clinical.corpora import mashqa, medquad_questions, pubmedqa
 
+    faults: Sequence[str] = ()
     name, _, rest = source.partition(":")
     if name == "mashqa":
         if not rest:
             raise UsageError("mashqa needs its file: mashqa:test_webmd_squad_v2_full.json")
-        items: Iterator[QuestionOnText] = iter(mashqa.read(Path(rest)).questions)
+        of_file = mashqa.read(Path(rest))
+        items: Iterator[QuestionOnText] = iter(of_file.questions)
+        faults = of_file.faults
     elif Path(source).is_file():
         items = iter(_own(Path(source), columns or {}))
     elif name == "medquad":
@@ -87,7 +98,7 @@ def read_questions(
     found = [item for _, item in zip(range(limit), items, strict=False)] if limit else list(items)
     if not found:
         raise UsageError(f"{source} holds no question")
-    return found
+    return found, faults
 
 
 @dataclass(frozen=True)

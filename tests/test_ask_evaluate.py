@@ -285,6 +285,20 @@ def run(*arguments: str) -> Result:
     return CliRunner().invoke(cli, ["evaluate", "ask", *arguments])
 
 
+def test_the_command_reads_mashqa_once_and_tells_what_is_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wrong = entry("q2", [2]) | {"answers": [{"answer_starts": [[1, 1]]}]}
+    file = mashqa_file(tmp_path / "test.json", entry("q1", [1, 3]), wrong)
+    reads: list[Path] = []
+    read = mashqa.read
+    monkeypatch.setattr(mashqa, "read", lambda path: reads.append(path) or read(path))
+    result = run("--gold", f"mashqa:{file}", "--systems", "first-1")
+    assert result.exit_code == 0, result.output
+    assert reads == [file]
+    assert "1 question left out: question q2: an answer_starts is none of the sent_starts" in result.stdout
+
+
 @pytest.mark.embedded
 def test_the_command_on_mashqa(tmp_path: Path) -> None:
     file = mashqa_file(tmp_path / "test.json", entry("q1", [1, 3]), entry("q2", [2]))

@@ -13,8 +13,8 @@ GERMAN = (
 )
 SHORTHAND = (
     "34F G2P1 28w c/o HA x3d, blurry vision, +RUQ pain. BP 168/112, 3+ prot. Denies VB/LOF/ctx. Plt 92, AST 210. Imp: "
-    "severe preeclampsia w/ HELLP. Mg 4g load, labetalol 20 IV. OB to bedside. r/o abruption. h/o migraine (different per pt). All: "
-    "codeine - itching. Fhx: mom preeclampsia, dad htn. NKDA."
+    "severe preeclampsia w/ HELLP. Mg 4g load, labetalol 20 IV. OB to bedside. r/o abruption. h/o migraine "
+    "(different per pt). All: codeine - itching. Fhx: mom preeclampsia, dad htn. NKDA."
 )
 
 

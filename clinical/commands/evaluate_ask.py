@@ -121,15 +121,11 @@ def _cases(source: str, embedder: Embedder, limit: int | None) -> tuple[list[_Ca
         return list(_on_index(split or "dev", embedder, limit)), []
     if Path(name).is_dir():
         return list(_on_folders(Path(name), split, embedder, limit)), []
-    from clinical.corpora.qa import read_questions
+    from clinical.corpora.qa import read_questions_and_faults
 
-    items = read_questions(source, limit)
-    remarks: list[str] = []
-    if name == "mashqa":
-        from clinical.corpora import mashqa
-
-        faults = mashqa.read(Path(split)).faults
-        remarks = [f"{len(faults)} questions left out: {faults[0]} …"] if faults else []
+    items, faults = read_questions_and_faults(source, limit)
+    left_out = "1 question" if len(faults) == 1 else f"{len(faults)} questions"
+    remarks = [f"{left_out} left out: {faults[0]} …"] if faults else []
     unknown = sum(item.answers is None for item in items)
     if unknown:
         raise UsageError(

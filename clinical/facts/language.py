@@ -60,8 +60,8 @@ LEAST_ENGLISH = 0.06
 """Share of the commonest words of English. Notes in shorthand have some 10 %, prose 30 %, Spanish below 3 %."""
 
 LEAST_FOREIGN = 0.06
-"""Share of the small words of the language itself: a German letter that is half a list has 12 %; the "ha" and "per" of a
-headache as per the patient are no Italian."""
+"""Share of the small words of the language itself: a German letter that is half a list has 12 %; the "ha" and "per" of
+a headache as per the patient are no Italian."""
 
 _JOTS = re.compile(r"\w+(?:/\w*)+")
 """Shorthand with strokes: the "o" of "h/o" and "r/o" is no Portuguese."""
