@@ -84,6 +84,7 @@ def test_jots_are_nothing() -> None:
          [("temp", "Test"), ("36.8", "Result"), ("HR", "Test")]),
         ("SpO2 93% RA", [("SpO2", "Test", 0.7), ("RA", "Test", 0.7)], [("SpO2", "Test")]),
         ("- Margins, clear", [("- Margins,", "Test", 0.2)], [("Margins", "Test")]),
+        ("3yo M w/ gout", [("3yo M w", "Duration", 0.03)], [("3yo", "Age"), ("M", "Sex"), ("gout", "Disease")]),
         ("no hx", [("hx", "Disease", 0.15)], []),
         ("ketones +", [("+", "Result", 0.8), ("(", "Test", 0.3)] , [("+", "Result")]),
         ("1. Gout\n2. Warts", [("2", "Result", 0.7)], [("Gout", "Disease")]),

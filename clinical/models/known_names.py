@@ -115,7 +115,12 @@ def _cut(text: str, entity: Entity, start: int, end: int) -> Entity:
 
 
 def _gives_way(longer: Entity, name: Known) -> bool:
-    """Return whether a longer entity with another label is likelier to be no more than the name at its end."""
+    """Return whether a longer entity with another label is likelier to be no more than the name at its end.
+
+    An age or a sex in shorthand can be nothing else: "54yo F" is no date.
+    """
+    if name.label in ("Age", "Sex"):
+        return longer.label not in PHRASES
     both_named = longer.label in NAMED and name.label in NAMED
     return (
         longer.label in OVERRULED - {name.label}
