@@ -6,7 +6,7 @@ import re
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from clinical.documents.annotations import Assertion, Entity, Span
@@ -39,6 +39,8 @@ PRESENT = [
     "A 54-year-old man with «dyspnea».",
     "She has had «headaches» in the past 2 weeks.",
     "There has been no change in the «mass».",
+    "There is a 9 mm «nodule» in the lower lobe, not seen on prior exams.",
+    "A 9 mm «density», not seen before.",
     "No increase in «pain».",
     "No significant change in «cardiomegaly» since the prior study.",
     "No improvement in «back pain» with physical therapy.",
@@ -425,6 +427,7 @@ WORDS = re.findall(
         st.tuples(st.integers(0, 200), st.integers(1, 12), st.sampled_from(["Symptom", "Test", "Age", "Own"]))
     ),
 )
+@example("no absent", [(0, 1, "Symptom")])
 def test_only_the_assertion_changes(text: str, places: list[tuple[int, int, str]]) -> None:
     entities = [
         Entity(start, min(start + length, len(text)), text[start : start + length], label, score=0.5)

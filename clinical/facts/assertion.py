@@ -235,7 +235,8 @@ def _denied_verb(words: Sequence[str], first: int, high: int) -> int | None:
     The reach ends before "was": what comes after the verb may be there ("no mass was seen, ascites was"). In "no
     fever and a mass was found" the verb has another subject.
     """
-    if words[first] != "no" or words[high] not in _AUXILIARY:
+    # Nothing comes after a cue that takes the end of the sentence with it.
+    if words[first] != "no" or high == len(words) or words[high] not in _AUXILIARY:
         return None
     if any(pair in _OTHER_SUBJECT for pair in pairwise(words[first:high])):
         return None
