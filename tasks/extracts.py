@@ -18,11 +18,12 @@ import numpy as np
 from clinical.documents.annotations import Entity
 from clinical.documents.note import Note
 from clinical.documents.summaries import Draft, Source
-from clinical.facts.mentions import PROBLEMS, STEPS, is_problem
+from clinical.facts.mentions import STEPS, is_problem
 from clinical.facts.results import find_abnormal
 from clinical.facts.terms import content, with_plain_words
 from clinical.facts.units import Unit
 from clinical.models.salience_heads import SHIPPED, head
+from clinical.tasks.impressions import impression
 from clinical.tasks.omissions import DECIDING, without_ruled_out
 from clinical.tasks.operations import is_operation, operation
 from clinical.tasks.questions import best_question
@@ -347,19 +348,6 @@ def _best(material: Material, scores: Floats, places: Sequence[int], most: int) 
 
 # --- impression ---
 
-MOST_FINDINGS = 3
-
-_NORMAL = re.compile(
-    r"\b(?:normal|unremarkable|clear|within normal limits|intact|negative|unchanged|stable|no|without|not|free of|"
-    r"midline|preserved|patent)\b",
-    re.IGNORECASE,
-)
-_INCIDENTAL = re.compile(
-    r"\b(?:degenerative|granulomas?|calcif\w+|old|healed|chronic|tortuous|unfolded|scarring|clips?|hardware|wires|"
-    r"sternotomy|spondylosis|kyphosis|scoliosis)\b",
-    re.IGNORECASE,
-)
-_OVERALL = re.compile(r"\bno (?:\w+ )?acute|\bno (?:evidence|active|focal)", re.IGNORECASE)
 _IMPRESSIONS = (
     *("impression", "assessment", "assessment_and_plan", "diagnosis"),
     *("medical_decision_making", "principal_diagnosis", "secondary_diagnoses", "discharge_diagnosis"),
@@ -368,33 +356,14 @@ _IMPRESSIONS = (
 
 def _impression(material: Material) -> Iterator[Draft]:
     """The report's own impression; else what is abnormal among the findings, and that nothing else is."""
-    own = _in_sections(material.units, _IMPRESSIONS)
-    findings = _in_sections(material.units, ("findings", "imaging"))
-    part = material.only(own or findings or range(len(material.units)))
-    if own:
-        for place in range(len(part.units)):
-            yield _draft(part, place, -place)
+    if own := _in_sections(material.units, _IMPRESSIONS):
+        for place in own:
+            yield _draft(material, place, -place)
         return
-    central = part.vectors @ part.vectors.mean(axis=0)
-    abnormal = np.array(
-        [_abnormality(*pair) for pair in zip(part.units, part.entities, strict=True)], np.float32
-    )
-    chosen = choose(part, abnormal + 0.3 * central, max_units=MOST_FINDINGS, least=0.8)
-    overall = central + [float(_OVERALL.search(unit.text) is not None) for unit in part.units]
-    for place in choose(part, overall.astype(np.float32), max_units=1):
-        if place not in chosen and (_OVERALL.search(part.units[place].text) or not chosen):
-            chosen.append(place)
-    for place in chosen:
-        yield _draft(part, place, float(abnormal[place]))
-
-
-def _abnormality(unit: Unit, inside: Sequence[Entity]) -> float:
-    """How much a finding is out of the ordinary and new: problems count, words of normality and of age against it."""
-    present = sum(
-        e.label in PROBLEMS and (e.assertion is None or e.assertion.status in ACTIVE) for e in inside
-    )
-    score = min(present, 3) * 0.5 + (-0.3 if _NORMAL.search(unit.text) else 0.5)
-    return score - 0.6 * (_INCIDENTAL.search(unit.text) is not None)
+    findings = _in_sections(material.units, ("findings", "imaging"))
+    part = material.only(findings or range(len(material.units)))
+    for place, weight in impression(part):
+        yield _draft(part, place, weight)
 
 
 # --- patient ---
