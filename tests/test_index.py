@@ -22,6 +22,7 @@ from clinical.index.location import index_file, index_folder
 from clinical.index.passages import MAX_SENTENCE, SENTENCES, cut
 from clinical.index.store import Busy, Store, lock
 from clinical.index.update import update
+from clinical.models import cache
 from clinical.tasks.search import find
 
 FILES = 40
@@ -190,6 +191,20 @@ def test_an_index_of_another_version_is_told(notes: Path) -> None:
     connection.close()
     with pytest.raises(ClinicalError, match="is of another version; make it anew"):
         find("warfarin", [str(notes)], WordBag())
+
+
+def test_an_index_of_what_we_made_ourselves_is_made_anew_without_asking(notes: Path) -> None:
+    cached = cache.folder("evaluation") / "articles"
+    notes.rename(cached)
+    file = make(cached)
+    with sqlite3.connect(file) as connection:
+        connection.execute("UPDATE about SET value = '0' WHERE key = 'format'")
+    connection.close()
+    assert [hit.text for hit in find("warfarin", [str(cached)], WordBag()).hits[:1]] == [
+        "Plan: Warfarin was stopped after a bleed."
+    ]
+    file.write_bytes(b"no database")
+    assert find("xylophonist", [str(cached)], WordBag()).changes.added == 2
 
 
 def test_forgetting_a_file_leaves_no_trace_of_it(notes: Path) -> None:

@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from test_search import WordBag
 
 from clinical.cli import cli
 from clinical.corpora.retrieval import read_collection
 from clinical.errors import UsageError
+from clinical.index.collection import open_collection
 from clinical.index.ranking import WEIGHT_OF_MEANING, fuse
 from clinical.scoring.retrieval import (
     MEASURES,
@@ -54,6 +56,18 @@ def test_a_collection_as_it_is_read(folder: Path) -> None:
     ]
     assert collection.queries == {"q1": "infarction", "q2": "metformin"}, "q3 has nothing to find"
     assert collection.judgements == {"q1": {"heart": 2}, "q2": {"sugar": 1}}, "the better grade counts"
+
+
+def test_a_damaged_index_of_a_collection_is_made_anew(folder: Path) -> None:
+    documents, embedder = read_collection(str(folder)).documents, WordBag()
+    with open_collection("mine", documents, embedder) as store:
+        file = store.path
+    for damaged in (False, True):
+        if damaged:
+            file.write_bytes(b"no database")
+        with open_collection("mine", documents, embedder) as store:
+            assert sorted(store.own_ids().values()) == sorted(DOCUMENTS)
+        assert embedder.texts == len(DOCUMENTS) * (1 + damaged)
 
 
 def test_the_halves_are_apart_and_together_all(folder: Path) -> None:

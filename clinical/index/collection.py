@@ -6,9 +6,10 @@ import hashlib
 from collections.abc import Callable, Sequence
 
 from clinical.documents.note import Note
+from clinical.errors import ClinicalError
 from clinical.index.backend import FileState, IndexedDocument
 from clinical.index.passages import Passage
-from clinical.index.store import FORMAT, Store
+from clinical.index.store import FORMAT, Store, erase
 from clinical.index.update import embed
 from clinical.models import cache
 from clinical.models.embedders import TextEmbedder
@@ -27,7 +28,12 @@ def open_collection(
     for document in documents:
         content.update(document.sha256.encode() + (document.title or "").encode())
     file = cache.folder("retrieval") / f"{content.hexdigest()[:16]}.sqlite"
-    store = Store.open(file, [name], embedder.id)
+    try:
+        store = Store.open(file, [name], embedder.id)
+    except ClinicalError:
+        # It can be made again, so a damaged one is nothing to ask the user about.
+        erase(file)
+        store = Store.open(file, [name], embedder.id)
     known = store.files()
     for first in range(0, len(documents), DOCUMENTS_AT_ONCE):
         some = documents[first : first + DOCUMENTS_AT_ONCE]

@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
-from clinical.errors import UsageError
+from clinical.errors import ClinicalError, UsageError
 from clinical.index import store as sqlite
-from clinical.index.backend import Index
+from clinical.index.backend import Busy, Index
 from clinical.index.location import index_folder, index_name, remote_location
+from clinical.models import cache
 
 Kind = Literal["sqlite", "lance"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -66,7 +67,7 @@ def open_index(paths: Sequence[str], embedder: str, kind: Kind | None = None) ->
     """Return the index of these paths, made if it is not there.
 
     Raises `ClinicalError` when it is damaged, or of another version or embedder, `UsageError` when it is kept by
-    something else than `kind`.
+    something else than `kind`. An index of nothing but files of our own cache is then made anew without asking.
     """
     found = place_of(paths)
     if found and kind and found.kind != kind:
@@ -75,6 +76,17 @@ def open_index(paths: Sequence[str], embedder: str, kind: Kind | None = None) ->
             f"--store {kind} {' '.join(paths)}"
         )
     place = found or new_place(paths, kind)
+    try:
+        return _opened(place, paths, embedder)
+    except ClinicalError as error:
+        ours = cache.root().resolve()
+        if isinstance(error, Busy) or not all(Path(path).resolve().is_relative_to(ours) for path in paths):
+            raise
+        place.erase(paths)
+        return _opened(place, paths, embedder)
+
+
+def _opened(place: Place, paths: Sequence[str], embedder: str) -> Index:
     if place.kind == "sqlite":
         return sqlite.Store.open(place.file, paths, embedder)
     from clinical.index.lance_store import LanceStore
