@@ -56,7 +56,10 @@ def rehearsal(recipe: Recipe, folder: Path) -> Recipe:
 
 
 def _few(recipe: Recipe, source: Source, folder: Path, number: int) -> Source:
-    """Return the first rows of a source, or made-up ones where it is not here."""
+    """Return the first rows of a source, or made-up ones where it is not here.
+
+    A file that is here and cannot be read is what a rehearsal is to find: raises `UsageError` as training would.
+    """
     limited = replace(source, limit=min(ROWS, source.limit or ROWS), weight=PASSES)
     if source.task == "ner" and source.corpus == SYNTHETIC:
         return limited
@@ -67,7 +70,8 @@ def _few(recipe: Recipe, source: Source, folder: Path, number: int) -> Source:
         if found:
             return limited
     except (UsageError, OSError):
-        pass
+        if source.file and Path(source.file).is_file():
+            raise
     return made_up(source, folder / f"rows-{number}.jsonl")
 
 

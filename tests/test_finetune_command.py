@@ -31,6 +31,15 @@ def test_every_recipe_rehearses_without_its_data_or_its_base(name: str) -> None:
     assert "step     2 of 2   loss " in found.stderr
 
 
+def test_a_rehearsal_finds_that_your_rows_cannot_be_read(tmp_path: Path) -> None:
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text('{"note": "Gout.", "spans": []}\n', encoding="utf-8")
+    found = clinical("mini-ner", "--dry-run", "--data", str(rows))
+    assert found.exit_code == 2
+    assert f'{rows} line 1: no "text"' in found.stderr
+    assert "it has: note, spans" in found.stderr
+
+
 def test_the_list_has_recipes_and_programs() -> None:
     from clinical.commands.finetune import COMMANDS
 
