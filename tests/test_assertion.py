@@ -302,6 +302,12 @@ ENDED = [
     # Said to have been.
     ("She used to take «aspirin».", "historical"),
     ("He used to «smoke».", "historical"),
+    ("He took «aspirin» until May.", "historical"),
+    ("She was on «warfarin» 5 mg until the bleed.", "historical"),
+    ("She was on «warfarin», and well until today.", "present"),
+    ("He took «aspirin» this morning.", "present"),
+    ("Continue «aspirin» until May.", "present"),
+    ("Takes «aspirin» until the stent is removed.", "present"),
     ("Previously on «methotrexate», now on adalimumab.", "historical"),
     ("Ex-«smoker».", "historical"),
     # What looks like it.

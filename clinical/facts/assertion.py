@@ -56,12 +56,16 @@ whether it is real at all ("return if the suspected clot moves"), then when."""
 
 @dataclass(frozen=True, slots=True)
 class Cue:
-    """What a cue means: the status it gives (or `stop`, `ignore`), where it looks and how far."""
+    """What a cue means: the status it gives (or `stop`, `ignore`), where it looks and how far.
+
+    One that has the word `up_to` is a cue only where its reach ends with that: "was on warfarin until May".
+    """
 
     status: str
     direction: str
     max_words: int | None
     not_for: frozenset[str]
+    up_to: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,6 +229,9 @@ def _with_reach(words: Sequence[str]) -> list[_Found]:
             if _ends_reach(cue, later, words[place - 1])
         )
         high = min(limit, next(ends, limit))
+        # "She was on warfarin, and well until today": the comma begins something else.
+        if cue.up_to and (words[high : high + 1] != [cue.up_to] or "," in words[end:high]):
+            continue
         reached.append(_Found(cue, first, end, low, high, _denied_verb(words, first, high)))
     return reached
 
@@ -306,6 +313,7 @@ def _cue(group: Mapping[str, Any]) -> Cue:
         group.get("direction", "both"),
         group.get("max_words"),
         frozenset(group.get("not_for", ())),
+        group.get("up_to"),
     )
 
 
