@@ -5,7 +5,8 @@
     collection = read_collection("folder/")   # your own, of the same shape
 
 A folder holds `corpus.jsonl[.gz]` (id, text, optional title), `queries.jsonl` (id, text) and `qrels.tsv` in the form
-of TREC (`query 0 document grade`); the split `dev` reads `qrels_dev.tsv`.
+of TREC (`query 0 document grade`); the split `dev` reads `qrels_dev.tsv`, and the documents of `corpus_dev.jsonl[.gz]`
+too where there are any: `medquad_liveqa:reference` adds the reference answers of the questions to all others.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ def read_collection(source: str, *, wording: str = "text", half: Half = "all") -
     judgements = _judgements(folder / (f"qrels_{split}.tsv" if split else "qrels.tsv"))
     documents = [
         Note(str(record["id"]), record["text"], title=record.get("title") or None)
-        for record in _records(folder, "corpus")
+        for record in (*_records(folder, "corpus"), *_added(folder, split))
     ]
     queries = {
         str(record["id"]): _worded(record, wording)
@@ -81,6 +82,13 @@ def _judgements(path: Path) -> dict[str, dict[str, int]]:
         # Judged twice: the better grade counts.
         grades[document] = max(int(grade), grades.get(document, 0))
     return judgements
+
+
+def _added(folder: Path, split: str) -> Iterator[dict[str, Any]]:
+    """Yield the documents that a split adds to all others, as they are only there to be found for its queries."""
+    stem = f"corpus_{split}"
+    if split and ((folder / f"{stem}.jsonl").is_file() or (folder / f"{stem}.jsonl.gz").is_file()):
+        yield from _records(folder, stem)
 
 
 def _records(folder: Path, stem: str) -> Iterator[dict[str, Any]]:

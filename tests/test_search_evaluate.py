@@ -58,6 +58,22 @@ def test_a_collection_as_it_is_read(folder: Path) -> None:
     assert collection.judgements == {"q1": {"heart": 2}, "q2": {"sugar": 1}}, "the better grade counts"
 
 
+def test_a_split_may_add_documents(folder: Path) -> None:
+    (folder / "qrels_reference.tsv").write_text("q2 0 reference 1\n", encoding="utf-8")
+    (folder / "corpus_reference.jsonl").write_text(
+        '{"id": "reference", "text": "Metformin."}', encoding="utf-8"
+    )
+    root = folder.parent / "corpora"
+    (root / "retrieval").mkdir(parents=True)
+    folder.rename(root / "retrieval" / "medquad_liveqa")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CLINICAL_CORPORA", str(root))
+        collection = read_collection("medquad_liveqa:reference")
+        assert [note.id for note in collection.documents] == [*DOCUMENTS, "reference"]
+        assert collection.judgements == {"q2": {"reference": 1}}
+        assert [note.id for note in read_collection("medquad_liveqa").documents] == list(DOCUMENTS)
+
+
 def test_a_damaged_index_of_a_collection_is_made_anew(folder: Path) -> None:
     documents, embedder = read_collection(str(folder)).documents, WordBag()
     with open_collection("mine", documents, embedder) as store:

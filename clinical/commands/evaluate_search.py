@@ -30,7 +30,8 @@ DOCUMENTS_READ, CHARACTERS_READ = 10, 400
     metavar="CORPUS[:SPLIT]|FOLDER",
     multiple=True,
     required=True,
-    help="medquad_liveqa, nfcorpus:dev, or a folder with corpus.jsonl, queries.jsonl, qrels.tsv. Repeatable.",
+    help="medquad_liveqa, medquad_liveqa:reference (one reference answer among all others), nfcorpus:dev, or a folder "
+    "with corpus.jsonl, queries.jsonl, qrels.tsv. Repeatable.",
 )
 @click.option(
     "--modes",
