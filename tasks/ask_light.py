@@ -51,6 +51,10 @@ STRANGER = 5.0
 UNKNOWN = 5.0
 """How much it speaks against a sentence, in log odds, when nothing around mentions what the question is about."""
 
+UNSAID = 2.0
+"""How much it speaks against quoting a sentence, in log odds, when it mentions nothing of what the question is about,
+itself or by other names: "Is she HER2 positive?" is not answered by who she is (benchmarks/ask.md)."""
+
 CERTAIN = 0.82
 """From this likelihood on a sentence of the note with the likeliest one belongs to the answer too."""
 
@@ -68,9 +72,13 @@ AFTER_A_QUOTATION = 0.14
 
 @dataclass(frozen=True)
 class _Weighed(Scored):
-    """A sentence with its log odds before it counts what is mentioned around it, and what it names of the subject."""
+    """A sentence with its log odds before it counts what is mentioned around it, and what it names of the subject.
+
+    Sentences are quoted by their `rank`: the log odds of the score, less what the sentence leaves unsaid.
+    """
 
     score: float
+    rank: float
     log_odds: float = 0.0
     names: frozenset[str] = frozenset()
     stranger: bool = False
@@ -123,12 +131,12 @@ class LightAnswerer:
         """Return the sentences that can be an answer, the likeliest first."""
         if self.plain:
             found = [
-                _Weighed(one.stretch, one.told, one.score or 0.0)
+                _Weighed(one.stretch, one.told, one.score or 0.0, _log_odds(one.score or 0.0))
                 for one in score_all(question, evidence, self.scorer)
             ]
         else:
             found = list(_weigh(question, subject, evidence, self.scorer))
-        return sorted(found, key=lambda one: (one.stranger, -one.score))
+        return sorted(found, key=lambda one: (one.stranger, -one.rank))
 
     def _belongs(self, found: _Weighed, best: _Weighed) -> bool:
         """Return whether a sentence is of the answer whose likeliest sentence is the best one."""
@@ -136,7 +144,7 @@ class LightAnswerer:
             return False
         if found.stretch.note is best.stretch.note and found.score >= self.certain:
             return True
-        return _odds(found.score) >= self.beside_the_best * _odds(best.score)
+        return math.exp(found.rank) >= self.beside_the_best * math.exp(best.rank)
 
 
 def _weigh(
@@ -155,10 +163,11 @@ def _weigh(
         stranger = is_stranger(subject, stretch)
         for place, told in enumerate(stretch.told):
             if can_answer(stretch, told):
-                log_odds = math.log(max(_odds(max(alone[place], joint[place])), 1e-9))
+                log_odds = _log_odds(max(alone[place], joint[place]))
                 log_odds -= LACKING * lacks_what_is_asked(question, reading.lines[place][1])
                 score = 1 / (1 + math.exp(against - log_odds))
-                yield _Weighed(stretch, told, score, log_odds, names[place], stranger)
+                rank = _log_odds(score) - UNSAID * (1 - subject.share(names[place]))
+                yield _Weighed(stretch, told, score, rank, log_odds, names[place], stranger)
 
 
 def _in_context(stretch: Stretch) -> Reading:
@@ -202,6 +211,10 @@ def _beside(subject: Subject, quoted: Sequence[Scored], weighed: Sequence[_Weigh
             if after is not None and _odds(after.score) >= bound:
                 take(found.stretch, after.told)
     return beside
+
+
+def _log_odds(likelihood: float) -> float:
+    return math.log(max(_odds(likelihood), 1e-9))
 
 
 def _odds(likelihood: float) -> float:

@@ -53,7 +53,7 @@ CUES: Sequence[tuple[str, str]] = (
 """What a question asks for, and how a sentence looks that has it."""
 
 _AMOUNT_OR_TIME = re.compile(
-    r"\bhow (?:much|many|high|low|old|long|often)\b|\bdos(?:e|age)\b|\bwhen\b|\bdate\b|\buntil\b",
+    r"\bhow (?:much|many|high|low|old|long|often|big|large)\b|\bsize of\b|\bdos(?:e|age)\b|\bwhen\b|\bdate\b|\buntil\b",
     re.IGNORECASE,
 )
 _NUMBER_OR_TIME = re.compile(

@@ -26,9 +26,11 @@ from typing import TYPE_CHECKING, Protocol
 
 from clinical.documents.answers import Answer, Citation, Decision
 from clinical.facts.assertion import assess
+from clinical.index.words import words_of
 from clinical.models.embedders import TextEmbedder
 from clinical.tasks.evidence import Stretch, sections_of, stretch_of
 from clinical.tasks.leaning import before
+from clinical.tasks.query import Query, read_query
 from clinical.tasks.search import assertion_of, mentions_of
 
 if TYPE_CHECKING:
@@ -60,7 +62,7 @@ _OF_USE = re.compile(
 _ENDED = re.compile(
     r"\b(?:(?:took|taken|had|smoked|drank|was|were)\b.*\buntil|used to|previously|former(?:ly)?|ex|stopped|discontinued"
     r"|(?<!to )quit|gave up|given up|withdrawn|on hold|no longer|not any more|off|(?:changed|switched) to"
-    r"|replaced by)\b|\bd/?c'?d\b",
+    r"|replaced by)\b|\bd/?c'?d\b|^\W*(?:stop|hold|discontinue)(?:ped|d)?\s*:",
     re.IGNORECASE,
 )
 _IS_OVER = re.compile(
@@ -69,6 +71,18 @@ _IS_OVER = re.compile(
 )
 _ASKS_FOR_AN_END = re.compile(rf"{_IS_OVER.pattern}|\b(?:stop|discontinue|hold|resolve)\b", re.IGNORECASE)
 _REACTS = re.compile(r"\b(?:allerg|intoleran|anaphyla|adverse reaction)", re.IGNORECASE)
+_NO_ALLERGY = re.compile(r"\bNKD?A\b|\bno (?:known )?(?:drug )?(?:allerg|reaction)|\bnone\b", re.IGNORECASE)
+_OPPOSITES = [
+    (re.compile(rf"\b{one}\b", re.IGNORECASE), re.compile(rf"\b{other}\b", re.IGNORECASE))
+    for pair in (
+        ("positive", "negative"),
+        ("normal", "abnormal"),
+        ("malignant", "benign"),
+        ("alive", "dead|died"),
+    )
+    for one, other in (pair, pair[::-1])
+]
+_COMMA = re.compile(r"[,;]\s|\band\b|\bbut\b")
 _CLAUSE = re.compile(r";|\b(?:and|but)\b", re.IGNORECASE)
 _HABITS = {
     re.compile(r"\bsmok(?:e[ds]?|ing|ers?)\b", re.IGNORECASE): " smoke smoker",
@@ -131,31 +145,58 @@ class ByAssertion:
         """Return the shares of the quoted sentences, by their likelihood, that say yes, no and maybe."""
         asked = _PERSON.sub(" ", question)  # that Mr. Jones is named says nothing of what he has
         asked += "".join(words for habit, words in _HABITS.items() if habit.search(asked))
-        found: list[tuple[AssertionStatus | None, float]] = []
-        for citation in answer.citations:
-            stretch = _stretch_with(citation, evidence)
-            spans = [(told.start, told.end) for told in stretch.told]
-            mentions = mentions_of(asked, stretch.note.text, citation.start, citation.end)
-            assessed = assess(stretch.note.text, mentions, sections_of(stretch.note.text), spans)
-            said = assertion_of(assessed)
-            status = said.status if said else None
-            # "Penicillin (rash)" among the allergies does not say that she was given it.
-            of_allergy = citation.section == ALLERGIES or bool(_REACTS.search(citation.text))
-            if of_allergy and "allerg" not in question.lower():
-                status = None
-            elif status == "negated" and said and said.cue and _IS_OVER.search(said.cue.text):
-                status = _of_what_is_over(question)
-            elif (
-                status in ("present", "historical")
-                and _OF_USE.match(question)
-                and not _ASKS_FOR_AN_END.search(question)
-            ):
-                status = "negated" if _has_ended(stretch, citation, mentions) else status
-            elif status == "present" and _ASKS_FOR_AN_END.search(question):
-                is_over = _IS_OVER.search(citation.text) or _has_ended(stretch, citation, mentions)
-                status = status if is_over else "negated"
-            found.append((status, citation.score or 1.0))
+        query: Query | str = read_query(asked) if words_of(asked) else asked
+        found = [
+            (_status(question, query, _stretch_with(citation, evidence), citation), citation.score or 1.0)
+            for citation in answer.citations
+        ]
         return _shares(found, of_now=bool(_OF_NOW.match(question)))
+
+
+def _status(
+    question: str, query: Query | str, stretch: Stretch, citation: Citation
+) -> AssertionStatus | None:
+    """Return what a quoted sentence says to the question; `None` when it says nothing of its words."""
+    spans = [(told.start, told.end) for told in stretch.told]
+    mentions = mentions_of(query, stretch.note.text, citation.start, citation.end)
+    said = assertion_of(assess(stretch.note.text, mentions, sections_of(stretch.note.text), spans))
+    status = said.status if said else None
+    of_allergy = citation.section == ALLERGIES or bool(_REACTS.search(citation.text))
+    if of_allergy and "allerg" not in question.lower():
+        # "Penicillin (rash)" among the allergies does not say that she was given it.
+        return None
+    if of_allergy and _NO_ALLERGY.search(citation.text):
+        return "negated"
+    if status == "negated" and said and said.cue and _IS_OVER.search(said.cue.text):
+        return _of_what_is_over(question)
+    if status in ("present", "historical") and _says_the_opposite(question, citation, mentions):
+        return "negated"
+    asks_for_an_end = bool(_ASKS_FOR_AN_END.search(question))
+    if status in ("present", "historical") and _OF_USE.match(question) and not asks_for_an_end:
+        return "negated" if _has_ended(stretch, citation, mentions) else status
+    if status == "present" and asks_for_an_end:
+        is_over = _IS_OVER.search(citation.text) or _has_ended(stretch, citation, mentions)
+        return status if is_over else "negated"
+    return status
+
+
+def _says_the_opposite(question: str, citation: Citation, mentions: Sequence[Entity]) -> bool:
+    """Return whether "HER2 positive?" meets "HER2 negative": in the part of the sentence that has the subject."""
+    for one, other in _OPPOSITES:
+        if not one.search(question) or other.search(question):
+            continue
+        subjects = [mention for mention in mentions if not one.search(mention.text)]
+        parts = [_part(citation, mention.start - citation.start) for mention in subjects]
+        if any(other.search(part) and not one.search(part) for part in parts):
+            return True
+    return False
+
+
+def _part(citation: Citation, place: int) -> str:
+    """Return the words between the commas around a place of a sentence."""
+    edges = [0, *(found.end() for found in _COMMA.finditer(citation.text)), len(citation.text)]
+    last = next(edge for edge in edges if edge > place)
+    return citation.text[max(edge for edge in edges if edge <= place) : last]
 
 
 def _stretch_with(citation: Citation, evidence: Sequence[Stretch]) -> Stretch:
@@ -193,6 +234,9 @@ def _shares(found: Sequence[tuple[AssertionStatus | None, float]], *, of_now: bo
     """Return the share of each decision in what sentences say, each with its weight."""
     of_patient = [(status, weight) for status, weight in found if status not in (None, "family")]
     says_now = any(status in ("present", "negated", "possible") for status, _ in of_patient)
+    if any(status in ("present", "negated", "historical") for status, _ in of_patient):
+        # What is planned or to be watched for says nothing against what is there.
+        of_patient = [(status, weight) for status, weight in of_patient if status != "hypothetical"]
     shares: dict[str, float] = dict.fromkeys(DECISIONS, 0.0)
     for status, weight in of_patient or found:
         is_past = status == "historical" and of_now and says_now
