@@ -139,7 +139,7 @@ def test_csv_that_cannot_be_read(tmp_path: Path) -> None:
         "--max-bytes)",
     ]
     assert lines_of(no_text, open_quote, empty) == [
-        f"{no_text}: has no column named text in its first line",
+        f"{no_text}: has no column named text in its first line; name the column of the notes text, of their ids id",
         Note("1", "fine", str(open_quote)),
         f"{open_quote}:3: not valid CSV from here on (unexpected end of data)",
         f"{empty}: no records in it",

@@ -2,31 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from itertools import combinations
 
 import pytest
+from grammars import acceptor
 from hypothesis import given
 from hypothesis import strategies as st
 
 from clinical.models.language_model import Message, OneOf, Selection
 from clinical.prompts.templates import Part
-
-
-def acceptor(grammar: str) -> Callable[[str], bool]:
-    """What a server with llguidance accepts as a whole answer, byte by byte."""
-    import llguidance
-
-    tokenizer = llguidance.LLTokenizer("byte")
-    start = llguidance.LLMatcher(tokenizer, llguidance.LLMatcher.grammar_from_lark(grammar))
-    assert not start.is_error(), start.get_error()
-
-    def accepts(answer: str) -> bool:
-        matcher = start.deep_copy()
-        ids = tokenizer.tokenize_str(answer)
-        return matcher.try_consume_tokens(ids) == len(ids) and bool(matcher.is_accepting())
-
-    return accepts
 
 
 @pytest.mark.parametrize(("count", "most"), [(1, None), (3, None), (4, 2), (3, 1), (12, 2)])

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from grammars import acceptor
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -85,22 +85,6 @@ def test_a_literal_tag_in_the_source_is_text() -> None:
 def test_a_label_that_cannot_be_a_tag_is_refused(name: str) -> None:
     with pytest.raises(UsageError):
         TaggedCopy("x", (name,))
-
-
-def acceptor(grammar: str) -> Callable[[str], bool]:
-    """What a server with llguidance accepts as a whole answer, byte by byte."""
-    import llguidance
-
-    tokenizer = llguidance.LLTokenizer("byte")
-    start = llguidance.LLMatcher(tokenizer, llguidance.LLMatcher.grammar_from_lark(grammar))
-    assert not start.is_error(), start.get_error()
-
-    def accepts(answer: str) -> bool:
-        matcher = start.deep_copy()
-        ids = tokenizer.tokenize_str(answer)
-        return matcher.try_consume_tokens(ids) == len(ids) and bool(matcher.is_accepting())
-
-    return accepts
 
 
 def legal_answers(constraint: TaggedCopy) -> set[str]:

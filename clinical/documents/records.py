@@ -171,4 +171,7 @@ def _header(line: str) -> tuple[str, list[str]]:
         names = [column.strip().lower() for column in columns]
         if "text" in names:
             return delimiter, names
-    raise Unreadable("has no column named text in its first line")
+    # What the first line has is not told: of a table without a heading it is a note.
+    raise Unreadable(
+        "has no column named text in its first line; name the column of the notes text, of their ids id"
+    )
