@@ -22,7 +22,8 @@ from clinical.facts.mentions import STEPS, is_problem
 from clinical.facts.results import find_abnormal
 from clinical.facts.terms import content, with_plain_words
 from clinical.facts.units import Unit
-from clinical.models.salience_heads import SHIPPED, head
+from clinical.models.salience_heads import SHIPPED
+from clinical.tasks.dialogues import dialogue
 from clinical.tasks.impressions import impression
 from clinical.tasks.omissions import DECIDING, without_ruled_out
 from clinical.tasks.operations import is_operation, operation
@@ -35,7 +36,6 @@ from clinical.tasks.salience import (
     Floats,
     Material,
     choose,
-    features,
     least_worth,
     salience,
     speaks_of_document,
@@ -66,7 +66,7 @@ class LightSummarizer:
                 return ()
             return [_as_draft(material, *best_question(material, self.embedder))]
         if material.is_dialogue and style in ("brief", "sections", "soap"):
-            return _dialogue(material, style)
+            return [_draft(material, *place) for place in dialogue(material, style)]
         if style not in ("sections", "soap") and (abnormal := _abnormal_of_list(material)):
             return [_draft(material, place, weight) for place, weight in abnormal]
         return list(_STYLES[style](material))
@@ -83,34 +83,6 @@ _OF_CLINICIANS = frozenset(SECTION_WEIGHTS) | {
     *("medications", "discharge_medications", "allergies", "past_medical_history", "laboratory_data"),
     *("cardiac_studies", "objective"),
 }
-
-
-# --- dialogues ---
-
-DIALOGUE_WORDS = {"brief": (5.0, 0.72), "soap": (10.0, 0.87), "sections": (10.0, 0.87)}
-"""A summary of a dialogue of n words has a + n^b words at most: of 80 words some 55, of 1,100 some 450, as people
-write them. Chosen on the development splits of MTS-Dialog and ACI-Bench."""
-
-
-PRIOR = 0.6
-"""How much of a part's frequency is taken from its score: nine in ten things said are subjective, and a head that is
-right as often as it can would call everything so. Chosen on ACI-Bench dev (0 to 1: 62, 71, 76, 74, 59 % right)."""
-
-
-def _dialogue(material: Material, style: str) -> list[Draft]:
-    scores = salience(material, "dialogue")
-    base, power = DIALOGUE_WORDS[style]
-    chosen = choose(material, scores, max_words=base + material.n_words**power)
-    if style == "brief":
-        return [_draft(material, place, scores[place]) for place in chosen]
-    soap = head("soap")
-    parts = (soap.score(features(material)) - PRIOR * soap.bias).argmax(axis=1)
-    return [
-        _draft(material, place, scores[place], HEADINGS[part].capitalize())
-        for part in range(len(HEADINGS))
-        for place in chosen
-        if parts[place] == part
-    ]
 
 
 # --- lists of results ---

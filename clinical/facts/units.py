@@ -55,7 +55,8 @@ _LEADING_FILLERS = re.compile(
     rf"(?:(?:{_FILLER})(?:\s*[,.!;-]+\s*|\s+(?=(?:{_FILLER}|i|the|my)\b)))+", re.IGNORECASE
 )
 _COURTESY = (
-    r"that's|i'm sorry|very|to hear that|nice to (?:see|meet) you|how are you(?: doing| feeling)?(?: today)?"
+    r"(?:mr|mrs|ms|miss|dr)\.? [a-z]+|that's|i'm sorry|very|to hear that|nice to (?:see|meet) you"
+    r"|how are you(?: doing| feeling)?(?: today)?"
 )
 _ONLY_FILLERS = re.compile(rf"(?:(?:{_FILLER}|{_COURTESY})\W*)+", re.IGNORECASE)
 _LIST_MARK = re.compile(r"(?:[-*•·◦○●▪‣–—#>+]+\s+|\(?\d{1,2}[.)]\s+|\[[ xX]?\]\s*)+(?=\S)")

@@ -1,0 +1,105 @@
+"""What of a talk between doctor and patient goes into its summary, and in which part of a note it belongs.
+
+    found = dialogue(material, "soap")      # [(place, weight, "Subjective"), …]
+
+A trained head weighs what is said (`clinical.tasks.salience`). It has learned from notes in which nine things in ten
+are what the patient told, so three sentences that no reader can do without get a start: why the patient came, what the
+doctor takes it for, and what is to be done.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import numpy as np
+
+from clinical.documents.annotations import Entity
+from clinical.facts.units import Unit
+from clinical.models.salience_heads import head
+from clinical.tasks.salience import Floats, Material, choose, features, salience
+from clinical.tasks.soap import HEADINGS
+
+__all__ = ["dialogue"]
+
+WORDS = {"brief": (5.0, 0.72), "soap": (10.0, 0.87), "sections": (10.0, 0.87)}
+"""A summary of a dialogue of n words has a + n^b words at most: of 80 words some 55, of 1,100 some 450, as people
+write them. Chosen on the development splits of MTS-Dialog and ACI-Bench."""
+
+PRIOR = 0.6
+"""How much of a part's frequency is taken from its score: nine in ten things said are subjective, and a head that is
+right as often as it can would call everything so. Chosen on ACI-Bench dev (0 to 1: 62, 71, 76, 74, 59 % right)."""
+
+REASON, ASSESSED, PLANNED = 0.25, 0.3, 0.2
+"""The start of the three sentences; scores are between 0 and 0.6. Chosen on MTS-Dialog and ACI-Bench dev (0 to 0.3)."""
+
+LEAST_WORDS = 6
+"""Of an answer that tells a reason, and of a plan."""
+
+_OPENS = re.compile(
+    r"\bwhat(?:'s| is| has)? (?:brings|brought|seems|going on|happen|can i)|\bhow (?:can|may) i help|\bwhy are you|"
+    r"\bdo for you|\bhow are you (?:doing|feeling)|\bwhat's wrong|\btell me",
+    re.IGNORECASE,
+)
+_ASSESSES = re.compile(
+    r"\b(?:i (?:think|believe|suspect)|you (?:may |might |probably |likely )?have|looks like|sounds like|"
+    r"consistent with|diagnos\w+|most likely)\b",
+    re.IGNORECASE,
+)
+_PLANS = re.compile(
+    r"\b(?:(?:i'm|i am|we're|we are) going to|(?:i|we) ?(?:'ll|will)|let's|i want you|i would like|i'd like|gonna|"
+    r"prescrib\w+|refer\w*|recommend)\b",
+    re.IGNORECASE,
+)
+
+
+def dialogue(material: Material, style: str) -> list[tuple[int, float, str | None]]:
+    """Return places, weights and headings: by parts of the note, in `brief` as it was said and without headings."""
+    scores = salience(material, "dialogue") + _starts(material)
+    base, power = WORDS[style]
+    chosen = choose(material, scores, max_words=base + material.n_words**power)
+    if style == "brief":
+        return [(place, float(scores[place]), None) for place in chosen]
+    soap = head("soap")
+    parts = (soap.score(features(material)) - PRIOR * soap.bias).argmax(axis=1)
+    return [
+        (place, float(scores[place]), HEADINGS[part].capitalize())
+        for part in range(len(HEADINGS))
+        for place in chosen
+        if parts[place] == part
+    ]
+
+
+def _starts(material: Material) -> Floats:
+    starts = np.zeros(len(material.units), np.float32)
+    reason = _reason(material.units)
+    if reason is not None:
+        starts[reason] = REASON
+    for place, (unit, inside) in enumerate(zip(material.units, material.entities, strict=True)):
+        if unit.speaker != "clinician" or unit.is_question or len(unit.spans) > 1:
+            continue
+        if _ASSESSES.search(unit.text) and _names_disease(inside):
+            starts[place] = ASSESSED
+        elif _PLANS.search(unit.text) and unit.n_words >= LEAST_WORDS and _names_action(inside):
+            starts[place] = PLANNED
+    return starts
+
+
+def _reason(units: Sequence[Unit]) -> int | None:
+    """The place of the first thing that the patient tells, where it answers why they came."""
+    for place, unit in enumerate(units):
+        if unit.speaker in ("patient", "other") and len(unit.spans) == 1 and unit.n_words >= LEAST_WORDS:
+            return place if place and _OPENS.search(units[place - 1].text) else None
+    return None
+
+
+def _names_disease(inside: Sequence[Entity]) -> bool:
+    return any(
+        entity.label == "Disease"
+        and (entity.assertion is None or entity.assertion.status in ("present", "possible"))
+        for entity in inside
+    )
+
+
+def _names_action(inside: Sequence[Entity]) -> bool:
+    return any(entity.label in ("Medication", "Procedure", "Test") for entity in inside)
