@@ -69,7 +69,14 @@ class LightSummarizer:
             return [_draft(material, *place) for place in dialogue(material, style)]
         if style not in ("sections", "soap") and (abnormal := _abnormal_of_list(material)):
             return [_draft(material, place, weight) for place, weight in abnormal]
-        return list(_STYLES[style](material))
+        drafts = list(_STYLES[style](material))
+        if style == "brief" and _is_message(material):
+            question = _as_draft(material, *best_question(material, self.embedder))
+            said = any(question.text in draft.text for draft in drafts)
+            drafts = sorted(
+                [*drafts, *([] if said else [question])], key=lambda draft: draft.sources[0].start
+            )
+        return drafts
 
 
 def _is_no_message(material: Material) -> bool:
@@ -77,6 +84,12 @@ def _is_no_message(material: Material) -> bool:
     sections = {unit.section for unit in material.units} & _OF_CLINICIANS
     asks = any(unit.text.endswith("?") for unit in material.units)
     return not asks and (len(sections) > 1 or bool(_abnormal_of_list(material)))
+
+
+def _is_message(material: Material) -> bool:
+    """Whether somebody who is no clinician writes, and asks."""
+    sections = {unit.section for unit in material.units} & _OF_CLINICIANS
+    return not sections and any(unit.text.endswith("?") for unit in material.units)
 
 
 _OF_CLINICIANS = frozenset(SECTION_WEIGHTS) | {
@@ -109,12 +122,37 @@ def _abnormal_of_list(material: Material) -> list[tuple[int, float]]:
     return sorted(sorted(weights, key=lambda pair: -pair[1])[:MOST_RESULTS])
 
 
+# --- lists of medications ---
+
+_LISTED = {
+    **dict.fromkeys(("medications", "discharge_medications", "medications_on_admission"), "Medications"),
+    **dict.fromkeys(("stopped", "discontinued_medications", "stopped_medications"), "Stopped"),
+    "allergies": "Allergies",
+}
+MOST_MEDICATIONS = 20
+
+
+def _medication_list(material: Material) -> Iterator[Draft]:
+    """The lines of a document that is nothing but a list of drugs, each under its heading; none of other notes."""
+    units = material.units
+    sections = {unit.section for unit in units}
+    drugs = sum(_LISTED.get(unit.section or "") == "Medications" for unit in units)
+    if drugs < LEAST_ROWS or sections & (frozenset(SECTION_WEIGHTS) | DECIDING):
+        return
+    lines = [place for place, unit in enumerate(units) if unit.section in _LISTED]
+    for place in lines[:MOST_MEDICATIONS]:
+        yield _draft(material, place, -place, _LISTED[units[place].section or ""])
+
+
 # --- the styles of written notes ---
 
 
 def _brief(material: Material) -> Iterator[Draft]:
     """Three sentences of a page, six of a long one; fewer where a note soon has said what it comes to."""
-    scores = salience(material, "note")
+    if listed := list(_medication_list(material)):
+        yield from listed
+        return
+    scores = salience(material, "note") - [_needs_heading(unit) for unit in material.units]
     if is_operation(material.units):
         # A weight falls with the place: of too many the last are dropped.
         yield from (_as_draft(material, unit, -unit.start) for unit in operation(material))
@@ -126,6 +164,15 @@ def _brief(material: Material) -> Iterator[Draft]:
     chosen = choose(material, scores, max_units=most, max_in_section=share, least=least)
     for place in sorted([*chosen, *_first_of_plan(material, chosen)]):
         yield _draft(material, place, scores[place])
+
+
+_UNSAID = re.compile(r"stopp|discontinu|\bheld\b|allerg|family_history|avoid|denie")
+
+
+def _needs_heading(unit: Unit) -> float:
+    """What a line loses that says another thing without its heading: "Lisinopril" under STOPPED, a mother's cancer."""
+    word = _UNSAID.search(unit.section or "")
+    return 0.0 if word is None or word[0] in unit.text.lower() else 2.0
 
 
 def _first_of_plan(material: Material, chosen: Sequence[int]) -> list[int]:

@@ -40,6 +40,9 @@ _TITLE = re.compile(
     r"\b(?:note|summary|report|letter|clinic|visit|consult\w*|evaluation|psychiatry|pediatrics?|\w+ology|ward round)\b",
     re.IGNORECASE,
 )
+_TITLE_OF_ENTRY = re.compile(r"(?:[A-Z][A-Z&/-]+ )*(?:NOTE|REPORT|SUMMARY|LETTER|CONSULTATION)\b[^.?:]*")
+"""How an entry of a chart begins: "INPATIENT PROGRESS NOTE - hospital day 3"."""
+
 MOST_TITLE_WORDS = 7
 
 MOST_AFTER_CLOSING = 8
@@ -75,6 +78,7 @@ def without_frame(text: str, units: Sequence[Unit]) -> list[Unit]:
         unit
         for place, unit in enumerate(_after_greeting(text, unit) for unit in units[:end])
         if place >= first
+        and not _TITLE_OF_ENTRY.fullmatch(unit.text)
         and not (_SALUTATION.match(unit.text) or _NUMBERS.search(unit.text) or _SIGNED.fullmatch(unit.text))
         and (place >= begin or unit.section is not None)
     ]

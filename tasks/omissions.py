@@ -11,6 +11,7 @@ itself calls critical, diagnoses of an assessment, drugs, other problems, sympto
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -22,7 +23,9 @@ from clinical.facts.allergies import is_no_allergy
 from clinical.facts.mentions import STEPS, is_drug, is_problem
 from clinical.facts.results import find_abnormal
 from clinical.facts.terms import content, words
-from clinical.facts.units import find_units
+from clinical.facts.units import Unit, find_units, polarity_of_answer
+from clinical.tasks.remarks import speaks_to_model
+from clinical.tasks.salience import is_routine
 
 __all__ = ["DECIDING", "MOST_SHOWN", "facts", "find_omissions", "without_ruled_out"]
 
@@ -103,8 +106,9 @@ def _is_same(one: _Fact, other: _Fact) -> bool:
 
 
 def _mentions(note: Note, entities: Sequence[Entity], sections: Sequence[Section]) -> Iterator[_Fact]:
-    yield from _allergies(note, entities, sections)
-    for entity in without_ruled_out(entities):
+    units = find_units(note.text, sections)
+    yield from _allergies(note, entities, units)
+    for entity in without_ruled_out(_of_the_patient(entities, units)):
         names = tuple(name for text in (entity.text, entity.expansion or "") if (name := content(text)))
         label = _label(entity)
         if label is not None and names:
@@ -117,16 +121,33 @@ def _mentions(note: Note, entities: Sequence[Entity], sections: Sequence[Section
             yield _Fact(fact.omission, fact.names, fact.rank + 3 * result.is_critical)
 
 
-def _allergies(note: Note, entities: Sequence[Entity], sections: Sequence[Section]) -> Iterator[_Fact]:
-    """Yield each line under the heading of allergies as it stands; it is named by its drug, where that is known."""
-    if not any(section.name == "allergies" for section in sections):
-        return
-    for unit in find_units(note.text, sections):
-        if unit.section == "allergies" and not is_no_allergy(unit.text):
-            drugs = [e.text for e in entities if unit.start <= e.start < unit.end and e.label == "Medication"]
-            name = content(" ".join(drugs)) or content(unit.text)
+def _of_the_patient(entities: Sequence[Entity], units: Sequence[Unit]) -> list[Entity]:
+    """The entities but for those of orders to a model and of talk about risks, which nobody has."""
+    others = [unit for unit in units if speaks_to_model(unit.text) or is_routine(unit)]
+    starts = [unit.start for unit in others]
+    kept = []
+    for entity in entities:
+        place = bisect_right(starts, entity.start) - 1
+        if place < 0 or entity.start >= others[place].end:
+            kept.append(entity)
+    return kept
+
+
+def _allergies(note: Note, entities: Sequence[Entity], units: Sequence[Unit]) -> Iterator[_Fact]:
+    """Yield each line under the heading of allergies, or what a patient answers who is asked for them, as it stands.
+
+    It is named by its drug, where that is known.
+    """
+    for unit in units:
+        start, end = unit.spans[-1]
+        asked = (
+            len(unit.spans) > 1 and "allerg" in unit.text.lower() and polarity_of_answer(unit) != "negated"
+        )
+        if asked or (unit.section == "allergies" and not is_no_allergy(unit.text)):
+            drugs = [e.text for e in entities if start <= e.start < end and e.label == "Medication"]
+            name = content(" ".join(drugs)) or content(note.text[start:end])
             if name:
-                yield _fact(note, unit.start, unit.end, "Allergy", None, unit.section, (name,))
+                yield _fact(note, start, end, "Allergy", None, unit.section, (name,))
 
 
 def without_ruled_out(entities: Sequence[Entity]) -> Iterator[Entity]:

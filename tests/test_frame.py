@@ -86,6 +86,15 @@ def test_the_title_of_a_document_is_no_sentence_of_it() -> None:
     ]
 
 
+def test_titles_of_the_entries_of_a_chart_are_no_sentences() -> None:
+    text = "He has gout.\n\nPROGRESS NOTE - hospital day 3\n\nNo fever.\nThe SUMMARY of the letter was lost."
+    assert [unit.text for unit in without_frame(text, find_units(text))] == [
+        "He has gout.",
+        "No fever.",
+        "The SUMMARY of the letter was lost.",
+    ]
+
+
 def test_a_sentence_that_follows_the_greeting_in_its_line_is_kept() -> None:
     text = "Dear Dr. Ames, thank you for referring this 76-year-old woman with pain.\nShe has no fever."
     units = without_frame(text, find_units(text))

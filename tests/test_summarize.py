@@ -358,6 +358,35 @@ RECOMMENDATIONS: Start amoxicillin. Repeat the culture."""
     assert "A CT is recommended." in [text for _, text in said(Note("r", report), "brief")]
 
 
+def test_a_list_of_drugs_is_shown_as_it_is_under_its_headings() -> None:
+    drugs = [f"Drug{letter} {number} mg daily" for number, letter in enumerate("ABCDE", 1)]
+    text = "MEDICATIONS\n" + "\n".join(drugs) + "\n\nSTOPPED\nLisinopril\n\nALLERGIES\nPenicillin: hives\n"
+    assert said(Note("m", text), "brief") == [
+        *(("Medications", drug) for drug in drugs),
+        ("Stopped", "Lisinopril"),
+        ("Allergies", "Penicillin: hives"),
+    ]
+
+
+def test_a_line_that_needs_its_heading_is_not_told_without_it() -> None:
+    note = Note(
+        "n", "HISTORY: Cough.\nSTOPPED: Lisinopril.\nFAMILY HISTORY: Asthma.\nASSESSMENT: Gout. Fever."
+    )
+    assert [text for _, text in said(note, "brief")] == ["Cough.", "Gout.", "Fever."]
+
+
+@pytest.mark.embedded
+def test_a_message_is_summed_up_with_its_question() -> None:
+    text = (
+        "SUBJECT: my mother\nMESSAGE: My mother is 72 and has taken warfarin for two weeks after a clot in her leg. "
+        "She takes ibuprofen for her knees. She had a nosebleed of half an hour yesterday. Our doctor is away. "
+        "Can she go on taking ibuprofen?"
+    )
+    found = load_summarizer("light").draft(Note("m", text), "brief", entities=())
+    assert any("ibuprofen?" in draft.text for draft in found)
+    assert [draft.sources[0].start for draft in found] == sorted(draft.sources[0].start for draft in found)
+
+
 def test_talk_of_risks_sums_nothing_up() -> None:
     units = find_units("We have discussed the risks of bleeding and infection. We have started amoxicillin.")
     assert [sums_up(unit) for unit in units] == [False, True]
