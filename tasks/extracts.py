@@ -26,7 +26,7 @@ from clinical.models.salience_heads import SHIPPED
 from clinical.tasks.dialogues import dialogue
 from clinical.tasks.impressions import impression
 from clinical.tasks.omissions import DECIDING, without_ruled_out
-from clinical.tasks.operations import is_operation, operation
+from clinical.tasks.operations import diagnoses, is_operation, operation, procedures
 from clinical.tasks.questions import best_question
 from clinical.tasks.salience import (
     ADMINISTRATIVE,
@@ -36,6 +36,7 @@ from clinical.tasks.salience import (
     Floats,
     Material,
     choose,
+    is_routine,
     least_worth,
     salience,
     speaks_of_document,
@@ -245,6 +246,8 @@ def _problem_list(material: Material) -> list[_Problem]:
     found: list[_Problem] = []
     standing = set(without_ruled_out([entity for inside in material.entities for entity in inside]))
     for place, (unit, inside) in enumerate(zip(material.units, material.entities, strict=True)):
+        if is_routine(unit):
+            continue  # of the risks that were explained nobody suffers
         for entity in filter(standing.__contains__, inside):
             status = entity.assertion.status if entity.assertion else "present"
             past = status == "historical" and entity.label == "Disease"
@@ -319,7 +322,13 @@ def _handoff(material: Material) -> Iterator[Draft]:
             yield _draft(material, place, float(scores[place]), heading)
 
     yield from part("Patient", who or reason or range(min(len(units), 1)), 1)
-    yield from part("Active problems", _in_sections(units, tuple(DECIDING)) or _with_problems(material), 4)
+    if is_operation(units):
+        yield from _as_drafts(material, diagnoses(units), "Active problems")
+        yield from _as_drafts(material, procedures(material), "Operation")
+    else:
+        yield from part(
+            "Active problems", _in_sections(units, tuple(DECIDING)) or _with_problems(material), 4
+        )
     allergic = [place for place, unit in enumerate(units) if _ALLERGY.search(unit.text)]
     yield from part("Allergies", _in_sections(units, ("allergies",)) or allergic, 2)
     yield from part("Medications", _medications(material), 8)
@@ -428,7 +437,11 @@ def _patient(material: Material) -> Iterator[Draft]:
     drugs = [place for place in drugs if not _ALLERGY.search(units[place].text)]
     parts = (("Why you were seen", why, 2), ("Your medicines", drugs, 10), ("What to do", doing, 6))
     explained: set[str] = set()
-    if not (why or drugs or advice):
+    if is_operation(units):
+        for heading, found in (("What you had", diagnoses(units)), ("What was done", procedures(material))):
+            for draft in _as_drafts(material, found, heading):
+                yield replace(draft, text=with_plain_words(draft.text, explained))
+    elif not (why or drugs or advice):
         yield from (replace(d, text=with_plain_words(d.text, explained)) for d in _brief(material))
     for heading, places, most in (*parts, ("When to come back or call", coming, 4)):
         for place in _best(material, scores, places, most):
@@ -451,6 +464,10 @@ def _soap(material: Material) -> Iterator[Draft]:
 def _draft(material: Material, place: int, weight: float, heading: str | None = None) -> Draft:
     """The unit at this place as a sentence of a summary, with the stretches of the note that it is."""
     return _as_draft(material, material.units[place], weight, heading)
+
+
+def _as_drafts(material: Material, units: Sequence[Unit], heading: str) -> Iterator[Draft]:
+    yield from (_as_draft(material, unit, 1.0, heading) for unit in units)
 
 
 def _as_draft(material: Material, unit: Unit, weight: float, heading: str | None = None) -> Draft:

@@ -17,7 +17,7 @@ from clinical.facts.terms import content
 from clinical.facts.units import Unit
 from clinical.tasks.salience import AGE, Material, is_routine
 
-__all__ = ["is_operation", "operation"]
+__all__ = ["diagnoses", "is_operation", "operation", "procedures"]
 
 MOST_LISTED = 6
 """Diagnoses or procedures; a longer list has its details at its end."""
@@ -62,25 +62,30 @@ def is_operation(units: Sequence[Unit]) -> bool:
 def operation(material: Material) -> list[Unit]:
     """Return what a reader looks for, in the order of the report."""
     units = material.units
-    diagnoses = _listed(_diagnoses(units))
-    procedures = _listed(_named(units)) or _title(material) or _done(material)
-    why = [unit for unit in _why(units) if not diagnoses or unit.n_words <= MOST_WORDS_OF_WHY]
+    found = diagnoses(units)
+    why = [unit for unit in _why(units) if not found or unit.n_words <= MOST_WORDS_OF_WHY]
     gone_wrong = [unit for unit in _under(units, "complications") if not _NONE.match(unit.text)]
-    findings = [] if diagnoses else _under(units, "findings")[:MOST_FINDINGS]
-    found = {unit.start: unit for unit in (*diagnoses, *procedures, *why, *findings, *gone_wrong)}
-    return [found[start] for start in sorted(found)]
+    findings = [] if found else _under(units, "findings")[:MOST_FINDINGS]
+    wanted = (*found, *procedures(material), *why, *findings, *gone_wrong)
+    by_start = {unit.start: unit for unit in wanted}
+    return [by_start[start] for start in sorted(by_start)]
+
+
+def diagnoses(units: Sequence[Unit]) -> list[Unit]:
+    """Return what was found to be wrong; what was thought before, where it is the same."""
+    for section in ("postoperative_diagnosis", "preoperative_diagnosis", "impression", "diagnosis"):
+        if found := [unit for unit in _under(units, section) if not _SAME.match(unit.text)]:
+            return _listed(found)
+    return _listed([unit for unit in units if "diagnos" in (unit.section or "")])
+
+
+def procedures(material: Material) -> list[Unit]:
+    """Return what was done: its names, else the title of the report, else a step that names a procedure."""
+    return _listed(_named(material.units)) or _title(material) or _done(material)
 
 
 def _under(units: Sequence[Unit], section: str) -> list[Unit]:
     return [unit for unit in units if unit.section == section]
-
-
-def _diagnoses(units: Sequence[Unit]) -> list[Unit]:
-    """What was found to be wrong; what was thought before, where it is the same."""
-    for section in ("postoperative_diagnosis", "preoperative_diagnosis", "impression", "diagnosis"):
-        if found := [unit for unit in _under(units, section) if not _SAME.match(unit.text)]:
-            return found
-    return [unit for unit in units if "diagnos" in (unit.section or "")]
 
 
 def _named(units: Sequence[Unit]) -> list[Unit]:

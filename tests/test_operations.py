@@ -26,9 +26,13 @@ COMPLICATIONS: A small tear of the capsule, repaired.
 DESCRIPTION OF PROCEDURE: The knee was prepped and draped. A loose body was removed with forceps. Swelling was mild."""
 
 
-def brief(text: str) -> list[str]:
+def drafted(text: str, style: str) -> list[tuple[str | None, str]]:
     note = Note("n", text)
-    return [draft.text for draft in LIGHT.draft(note, "brief", entities=entities_in(note))]
+    return [(draft.heading, draft.text) for draft in LIGHT.draft(note, style, entities=entities_in(note))]
+
+
+def brief(text: str) -> list[str]:
+    return [said for _, said in drafted(text, "brief")]
 
 
 def test_diagnoses_and_procedures_are_whole_and_steps_are_not_there() -> None:
@@ -51,6 +55,19 @@ def test_the_same_diagnosis_is_the_one_before(same: str) -> None:
 def test_an_operation_stands_beside_a_diagnosis_that_it_names() -> None:
     text = "POSTOPERATIVE DIAGNOSIS: Necrotic ulcer of the heel.\nPROCEDURE: Debridement of necrotic ulcer of the heel."
     assert brief(text) == ["Necrotic ulcer of the heel.", "Debridement of necrotic ulcer of the heel."]
+
+
+def test_a_handoff_and_a_summary_for_the_patient_name_diagnosis_and_operation() -> None:
+    text = (
+        "PREOPERATIVE DIAGNOSIS: Gout.\nPOSTOPERATIVE DIAGNOSIS: Same.\nPROCEDURE: Biopsy.\n"
+        "INDICATIONS: A 45-year-old man with pain. The risks, including sepsis and bleeding, were discussed."
+    )
+    found = drafted(text, "handoff")
+    assert ("Active problems", "Gout.") in found
+    assert ("Operation", "Biopsy.") in found
+    assert "Same." not in [said for _, said in found]
+    assert drafted(text, "patient")[:2] == [("What you had", "Gout."), ("What was done", "Biopsy.")]
+    assert sorted(str(name) for name, _ in drafted(text, "problems")) == ["Gout", "pain"]
 
 
 def test_a_long_history_is_told_only_where_no_diagnosis_stands() -> None:
