@@ -18,7 +18,6 @@ Files of the variant `consec` hold the questions whose answer is one stretch.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -66,24 +65,6 @@ def read(path: Path) -> Mashqa:
     return Mashqa(questions, faults)
 
 
-def repeated_contexts(files: Sequence[Path]) -> dict[str, list[str]]:
-    """Return, by the hash of an article, the files that hold it, for articles in more than one file.
-
-    Some articles stand in several splits: what was trained on one cannot be measured on the other.
-    """
-    found: dict[str, list[str]] = {}
-    for path in files:
-        for key in {_key(item.text) for item in read(path).questions}:
-            found.setdefault(key, []).append(path.name)
-    return {key: names for key, names in found.items() if len(names) > 1}
-
-
-def without(items: Sequence[QuestionOnText], others: Sequence[QuestionOnText]) -> list[QuestionOnText]:
-    """Return the items whose article is in none of the others."""
-    known = {_key(item.text) for item in others}
-    return [item for item in items if _key(item.text) not in known]
-
-
 def _question(title: str, paragraph: Mapping[str, Any], qa: Mapping[str, Any]) -> QuestionOnText:
     context = paragraph["context"]
     sentences = tuple(_spans(context, paragraph["sent_list"], paragraph["sent_starts"]))
@@ -114,7 +95,3 @@ def _topic(address: str) -> str:
     """Return the words of an article's address: "…/atrial-fibrillation/guide/causes" is "causes"."""
     last = address.rstrip("/").rsplit("/", 1)[-1]
     return " ".join(last.split("?")[0].replace("-", " ").split())
-
-
-def _key(text: str) -> str:
-    return hashlib.sha256(" ".join(text.split()).encode()).hexdigest()[:16]

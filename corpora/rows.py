@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from clinical.errors import UsageError
-from clinical.prompts.templates import Template
 
 Role = Literal["system", "user", "assistant"]
 MOST_FAULTS = 20
@@ -133,20 +132,3 @@ def question_and_answer(question: str, answer: str, context: str = "", system: s
     asked = f"{context.strip()}\n\n{question.strip()}" if context.strip() else question
     head = [Turn("system", system)] if system.strip() else []
     return conversation([*head, Turn("user", asked), Turn("assistant", answer)])
-
-
-def with_prompt(row: Row, template: Template) -> Row:
-    """Return the row with its first question written by a prompt template, from the row's fields.
-
-    Raises `UsageError` when the row has no field that the template asks for.
-    """
-    missing = [name for name in template.variables if name not in row.fields]
-    if missing:
-        raise UsageError(
-            f"{row.place}: prompt {template.name} asks for ${', $'.join(missing)}; "
-            f"the row has: {', '.join(row.fields) or 'nothing'}"
-        )
-    parts = template.render({name: row.fields[name] for name in template.variables})
-    place = next(number for number, turn in enumerate(row.messages) if turn.role == "user")
-    asked = Turn("user", "".join(part.text for part in parts).strip())
-    return replace(row, messages=(*row.messages[:place], asked, *row.messages[place + 1 :]))

@@ -87,13 +87,6 @@ def test_mashqa_that_contradicts_itself_is_left_out_and_named(tmp_path: Path) ->
     ]
 
 
-def test_articles_in_two_splits_are_found(tmp_path: Path) -> None:
-    train = mashqa_file(tmp_path / "train.json", entry("q1", [1]))
-    test = mashqa_file(tmp_path / "test.json", entry("q2", [3]))
-    assert list(mashqa.repeated_contexts([train, test]).values()) == [["train.json", "test.json"]]
-    assert mashqa.without(mashqa.read(test).questions, mashqa.read(train).questions) == []
-
-
 def test_what_is_not_mashqa_is_named(tmp_path: Path) -> None:
     (tmp_path / "other.json").write_text("[1]", encoding="utf-8")
     with pytest.raises(UsageError, match="is not a file of MASHQA's layout"):

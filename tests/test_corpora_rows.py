@@ -13,10 +13,9 @@ from hypothesis import strategies as st
 
 from clinical.corpora.chat_tags import read_tagged
 from clinical.corpora.row_files import UNANSWERED, parse_columns, read_file
-from clinical.corpora.rows import Row, Turn, conversation, question_and_answer, with_prompt
+from clinical.corpora.rows import Row, Turn, conversation, question_and_answer
 from clinical.corpora.training import read_rows
 from clinical.errors import UsageError
-from clinical.prompts.templates import parse
 
 ASTHMA = (Turn("user", "What is asthma?"), Turn("assistant", "A disease of the airways."))
 MORE = (Turn("user", "Is it rare?"), Turn("assistant", "No."))
@@ -67,17 +66,6 @@ def test_a_context_stands_before_the_question() -> None:
         Turn("user", "Note.\n\nWhy?"),
         Turn("assistant", "So."),
     )
-
-
-def test_a_prompt_template_writes_the_question() -> None:
-    template = parse("# variables: question, context\n---\n$context\nQ: $question\n", "qa")
-    messages = question_and_answer("Why?", "So.", "Note with $question in it.")
-    row = Row(
-        "a", messages, place="x line 3", fields={"question": "Why?", "context": "Note with $question in it."}
-    )
-    assert with_prompt(row, template).messages[0].content == "Note with $question in it.\nQ: Why?"
-    with pytest.raises(UsageError, match=r"x line 3: prompt qa asks for \$context; the row has: question"):
-        with_prompt(Row("a", messages, place="x line 3", fields={"question": "Why?"}), template)
 
 
 # --- tags --------------------------------------------------------------------------------------------
