@@ -36,7 +36,8 @@ def shown(found: list[Entity]) -> list[tuple[str, str]]:
         ("N/V and SOB", [("N/V", "Symptom"), ("SOB", "Symptom")]),
         ("Crohn’s disease", [("Crohn’s disease", "Disease")]),
         ("EF 25 %, ef not known", [("EF", "Test")]),
-        ("tell us of the US", [("US", "Test")]),
+        ("John Doe, DOE; Na 130, vitamin K", [("DOE", "Symptom"), ("Na", "Test"), ("vitamin K", "Medication")]),
+        ("flu shot, ST depression, metformin XR", [("flu shot", "Medication"), ("metformin", "Medication")]),
         ("dabigatran and bisoprolol in April", [("dabigatran", "Medication"), ("bisoprolol", "Medication")]),
         ("after hemicolectomy; bronchoscopy", [("hemicolectomy", "Procedure"), ("bronchoscopy", "Test")]),
         ("cystatin C by topography", []),
@@ -54,11 +55,12 @@ def test_names_are_known_by_themselves(text: str, names: list[tuple[str, str | N
 
 
 def test_jots_are_nothing() -> None:
-    assert [word for word in ("c/o", "Hx", "NKDA", "pts.", "cough") if is_nothing(word)] == [
+    assert [word for word in ("c/o", "Hx", "NKDA", "pts.", "pt", "PT", "cough") if is_nothing(word)] == [
         "c/o",
         "Hx",
         "NKDA",
         "pts.",
+        "pt",
     ]
 
 

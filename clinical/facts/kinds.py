@@ -119,8 +119,11 @@ def _several_meanings() -> re.Pattern[str]:
 
 
 def is_nothing(text: str) -> bool:
-    """Return whether words that were marked are no more than what is jotted between findings, as "c/o" or "hx"."""
-    return text.lower().rstrip(".") in _kinds().nothing
+    """Return whether words that were marked are no more than what is jotted between findings, as "c/o" or "hx".
+
+    "pt" is a patient, "PT" may be a treatment or a test.
+    """
+    return text.lower().rstrip(".") in _kinds().nothing and text not in unclear_forms()
 
 
 def _by_ending(word: str) -> str | None:
