@@ -20,7 +20,7 @@ from clinical.models.salience_heads import head
 from clinical.tasks.salience import Floats, Material, choose, features, salience
 from clinical.tasks.soap import HEADINGS
 
-__all__ = ["dialogue"]
+__all__ = ["assessed", "dialogue", "planned", "reason"]
 
 WORDS = {"brief": (15.0, 0.72), "soap": (10.0, 0.87), "sections": (10.0, 0.87)}
 """A summary of a dialogue of n words has a + n^b words at most: of 80 words some 55, of 1,100 some 450, as people
@@ -72,25 +72,47 @@ def dialogue(material: Material, style: str) -> list[tuple[int, float, str | Non
 
 def _starts(material: Material) -> Floats:
     starts = np.zeros(len(material.units), np.float32)
-    reason = _reason(material.units)
-    if reason is not None:
-        starts[reason] = REASON
-    for place, (unit, inside) in enumerate(zip(material.units, material.entities, strict=True)):
-        if unit.speaker != "clinician" or unit.is_question or len(unit.spans) > 1:
-            continue
-        if _ASSESSES.search(unit.text) and _names_disease(inside):
-            starts[place] = ASSESSED
-        elif _PLANS.search(unit.text) and unit.n_words >= LEAST_WORDS and _names_action(inside):
-            starts[place] = PLANNED
+    starts[planned(material)] = PLANNED
+    starts[assessed(material)] = ASSESSED
+    starts[reason(material.units)] = REASON
     return starts
 
 
-def _reason(units: Sequence[Unit]) -> int | None:
-    """The place of the first thing that the patient tells, where it answers why they came."""
+def reason(units: Sequence[Unit]) -> list[int]:
+    """Return the place of the first thing that the patient tells, where it answers why they came."""
     for place, unit in enumerate(units):
         if unit.speaker in ("patient", "other") and len(unit.spans) == 1 and unit.n_words >= LEAST_WORDS:
-            return place if place and _OPENS.search(units[place - 1].text) else None
-    return None
+            return [place] if place and _OPENS.search(units[place - 1].text) else []
+    return []
+
+
+def assessed(material: Material) -> list[int]:
+    """Return the places where the doctor says what the patient has."""
+    return [
+        place
+        for place in _told_by_doctor(material.units)
+        if _ASSESSES.search(material.units[place].text) and _names_disease(material.entities[place])
+    ]
+
+
+def planned(material: Material) -> list[int]:
+    """Return the places where the doctor says what is to be done."""
+    units = material.units
+    return [
+        place
+        for place in _told_by_doctor(units)
+        if _PLANS.search(units[place].text)
+        and units[place].n_words >= LEAST_WORDS
+        and _names_action(material.entities[place])
+    ]
+
+
+def _told_by_doctor(units: Sequence[Unit]) -> list[int]:
+    return [
+        place
+        for place, unit in enumerate(units)
+        if unit.speaker == "clinician" and not unit.is_question and len(unit.spans) == 1
+    ]
 
 
 def _names_disease(inside: Sequence[Entity]) -> bool:

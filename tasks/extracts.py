@@ -23,7 +23,7 @@ from clinical.facts.results import find_abnormal
 from clinical.facts.terms import content, with_plain_words
 from clinical.facts.units import Unit
 from clinical.models.salience_heads import SHIPPED
-from clinical.tasks.dialogues import dialogue
+from clinical.tasks.dialogues import assessed, dialogue, planned, reason
 from clinical.tasks.impressions import impression
 from clinical.tasks.omissions import DECIDING, without_ruled_out
 from clinical.tasks.operations import diagnoses, is_operation, operation, procedures
@@ -81,10 +81,11 @@ class LightSummarizer:
 
 
 def _is_no_message(material: Material) -> bool:
-    """Whether it is a clinician's note, in which nobody asks; patients write "Subject:" and "Message:"."""
+    """Whether it is a talk, or a clinician's note, in which nobody asks; patients write "Subject:" and "Message:"."""
     sections = {unit.section for unit in material.units} & _OF_CLINICIANS
     asks = any(unit.text.endswith("?") for unit in material.units)
-    return not asks and (len(sections) > 1 or bool(_abnormal_of_list(material)))
+    is_note = len(sections) > 1 or bool(_abnormal_of_list(material))
+    return material.is_dialogue or (is_note and not asks)
 
 
 def _is_message(material: Material) -> bool:
@@ -307,7 +308,7 @@ def _handoff(material: Material) -> Iterator[Draft]:
         for place, unit in enumerate(units)
         if AGE.search(unit.text) and unit.section != "family_history"
     ]
-    reason = _in_sections(units, _REASON_SECTIONS)
+    came_for = reason(units) or _in_sections(units, _REASON_SECTIONS)
     pending = [
         place for place, unit in enumerate(units) if _PENDING.search(unit.text) or unit.section == "pending"
     ]
@@ -321,19 +322,21 @@ def _handoff(material: Material) -> Iterator[Draft]:
             used.add(place)
             yield _draft(material, place, float(scores[place]), heading)
 
-    yield from part("Patient", who or reason or range(min(len(units), 1)), 1)
+    yield from part("Patient", who or came_for or range(min(len(units), 1)), 1)
     if is_operation(units):
         yield from _as_drafts(material, diagnoses(units), "Active problems")
         yield from _as_drafts(material, procedures(material), "Operation")
     else:
         yield from part(
-            "Active problems", _in_sections(units, tuple(DECIDING)) or _with_problems(material), 4
+            "Active problems",
+            assessed(material) or _in_sections(units, tuple(DECIDING)) or _with_problems(material),
+            4,
         )
     allergic = [place for place, unit in enumerate(units) if _ALLERGY.search(unit.text)]
     yield from part("Allergies", _in_sections(units, ("allergies",)) or allergic, 2)
     yield from part("Medications", _medications(material), 8)
     yield from part("Pending", pending, 3)
-    yield from part("Plan", _in_sections(units, _PLAN_SECTIONS) or _planned(units), 4)
+    yield from part("Plan", _in_sections(units, _PLAN_SECTIONS) or planned(material) or _planned(units), 4)
 
 
 def _in_sections(units: Sequence[Unit], sections: Sequence[str]) -> list[int]:
@@ -384,7 +387,7 @@ _IMPRESSIONS = (
 
 def _impression(material: Material) -> Iterator[Draft]:
     """The report's own impression; else what is abnormal among the findings, and that nothing else is."""
-    if own := _in_sections(material.units, _IMPRESSIONS):
+    if own := assessed(material) or _in_sections(material.units, _IMPRESSIONS):
         for place in own:
             yield _draft(material, place, -place)
         return

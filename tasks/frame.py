@@ -40,6 +40,10 @@ _TITLE = re.compile(
     r"\b(?:note|summary|report|letter|clinic|visit|consult\w*|evaluation|psychiatry|pediatrics?|\w+ology|ward round)\b",
     re.IGNORECASE,
 )
+_HEAD_OF_TABLE = re.compile(
+    r"(?:(?:lab|laboratory|test|analyte|results?|values?|units?|flags?|reference|range|date)\b\W*){2,}",
+    re.IGNORECASE,
+)
 _TITLE_OF_ENTRY = re.compile(r"(?:[A-Z][A-Z&/-]+ )*(?:NOTE|REPORT|SUMMARY|LETTER|CONSULTATION)\b[^.?:]*")
 """How an entry of a chart begins: "INPATIENT PROGRESS NOTE - hospital day 3"."""
 
@@ -78,7 +82,7 @@ def without_frame(text: str, units: Sequence[Unit]) -> list[Unit]:
         unit
         for place, unit in enumerate(_after_greeting(text, unit) for unit in units[:end])
         if place >= first
-        and not _TITLE_OF_ENTRY.fullmatch(unit.text)
+        and not (_TITLE_OF_ENTRY.fullmatch(unit.text) or _HEAD_OF_TABLE.fullmatch(unit.text))
         and not (_SALUTATION.match(unit.text) or _NUMBERS.search(unit.text) or _SIGNED.fullmatch(unit.text))
         and (place >= begin or unit.section is not None)
     ]

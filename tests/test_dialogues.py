@@ -34,6 +34,20 @@ def test_reason_assessment_and_plan_are_there(style: str) -> None:
         assert "I'm going to give you amoxicillin for seven days, twice a day." in texts
 
 
+@pytest.mark.embedded
+def test_other_styles_take_the_same_sentences_and_nobody_asks_in_a_talk() -> None:
+    note = Note("n", TALK)
+    light = LightSummarizer(Embedder())
+    found = light.draft(note, "handoff", entities=entities_in(note))
+    said = {draft.heading: draft.text for draft in found}
+    assert said["Patient"] == "I have had a bad cough for about four days and it keeps me awake."
+    assert said["Active problems"] == "I think you have pneumonia."
+    assert said["Plan"] == "I'm going to give you amoxicillin for seven days, twice a day."
+    impression = light.draft(note, "impression", entities=entities_in(note))
+    assert [draft.text for draft in impression] == ["I think you have pneumonia."]
+    assert light.draft(note, "question", entities=entities_in(note)) == ()
+
+
 def test_a_name_is_nothing_that_is_said() -> None:
     units = find_units("Doctor: Hello, Mrs. Bell.\nPatient: Hi, Dr. Ames. My knee hurts.")
     assert [unit.text for unit in units] == ["My knee hurts."]

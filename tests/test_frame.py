@@ -87,7 +87,10 @@ def test_the_title_of_a_document_is_no_sentence_of_it() -> None:
 
 
 def test_titles_of_the_entries_of_a_chart_are_no_sentences() -> None:
-    text = "He has gout.\n\nPROGRESS NOTE - hospital day 3\n\nNo fever.\nThe SUMMARY of the letter was lost."
+    text = (
+        "Test Result Range\n\nHe has gout.\n\nPROGRESS NOTE - hospital day 3\n\nNo fever.\n"
+        "The SUMMARY of the letter was lost."
+    )
     assert [unit.text for unit in without_frame(text, find_units(text))] == [
         "He has gout.",
         "No fever.",
