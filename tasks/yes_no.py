@@ -89,6 +89,17 @@ _HABITS = {
     re.compile(r"\b(?:dr[aiu]nks?|drinking|drinkers?)\b", re.IGNORECASE): " drink drinker",
 }
 """What is done and who does it are two words for one habit: "a smoker?" asks for "never smoked" too."""
+_RELATIVE = (
+    r"(?:wife|husband|spouse|partner|mother|mom|father|dad|parents?|brother|sister|sons?|daughters?|aunt|uncle|cousin"
+    r"|grand(?:mother|father)|roommate)"
+)
+_ASKS_FOR_A_RELATIVE = re.compile(rf"\b(?:{_RELATIVE}|family|relatives?)\b", re.IGNORECASE)
+_TELLS_OF_A_RELATIVE = re.compile(
+    # "Wife smokes", not "Mother says that he smokes".
+    rf"^\W*(?:(?:his|her|their|the|pt's|patient's)\s+)?{_RELATIVE}\b(?!['’]s)(?!\s+(?:also\s+)?(?:reports?|reported|states?"
+    r"|stated|says?|said|den(?:y|ies|ied)|notes?|noted|noticed|believes?|thinks?|worr(?:y|ies|ied)|asks?|called|calls))",
+    re.IGNORECASE,
+)
 _PERSON = re.compile(r"\b(?:Mr|Mrs|Ms|Miss|Dr|Prof)\b\.?\s+[A-Z][\w'-]+")
 
 
@@ -167,6 +178,8 @@ def _status(
         return None
     if of_allergy and _NO_ALLERGY.search(citation.text):
         return "negated"
+    if status and _TELLS_OF_A_RELATIVE.search(citation.text) and not _ASKS_FOR_A_RELATIVE.search(question):
+        return "family"
     if status == "negated" and said and said.cue and _IS_OVER.search(said.cue.text):
         return _of_what_is_over(question)
     if status in ("present", "historical") and _says_the_opposite(question, citation, mentions):
