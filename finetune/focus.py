@@ -62,17 +62,9 @@ class Table:
 
 def read_questions(split: str) -> list[Question]:
     """Return the questions of a split of MeQSum that are not in LiveQA."""
-    return [
-        Question(message, frozenset(stem for stems in stems_of(summary.split()) for stem in stems))
-        for message, summary in read_messages(split)
-    ]
-
-
-def read_messages(split: str) -> list[tuple[str, str]]:
-    """Return the messages of a split of MeQSum that are not in LiveQA, each with its summary."""
     elsewhere = list(_messages_of_liveqa())
     return [
-        (message, record["target"])
+        Question(message, frozenset(stem for stems in stems_of(record["target"].split()) for stem in stems))
         for record in read_records("meqsum", split)
         for message in [re.sub(r"^SUBJECT:\s*|^MESSAGE:\s*", "", record["source"], flags=re.MULTILINE)]
         if not any(other in _letters(message) for other in elsewhere)

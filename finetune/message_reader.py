@@ -263,6 +263,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     torch.set_num_threads(1)
     reader = train(lessons(recipe), recipe)
     asked.out.mkdir(parents=True, exist_ok=True)
+    reader.adapted.peft_config["default"].base_model_name_or_path = minilm.PACKAGE.replace("_", "-")
     reader.half().adapted.save_pretrained(asked.out)
     record = {"base_sha256": minilm.WEIGHTS_SHA256, "recipe": asdict(recipe), "provenance": provenance()}
     (asked.out / "messages.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
