@@ -193,7 +193,7 @@ class _Named:
     def recognizer(self) -> Recognizer:
         from clinical.tasks.ner import load_recognizer
 
-        return load_recognizer("light", scheme="clinical")
+        return load_recognizer("light")
 
 
 _named = _Named()
