@@ -207,7 +207,7 @@ def test_the_command_measures_systems_and_floors_of_a_file(tmp_path):
     path.write_text(json.dumps({"id": "a", "source": VISIT, "target": "Cough for a week, pneumonia."}) + "\n")
     result = CliRunner().invoke(summarize, ["--gold", str(path), "--style", "brief", "--format", "json"])
     assert result.exit_code == 0, result.output
-    (evaluation,) = json.loads(result.output)
+    (evaluation,) = json.loads(result.stdout)
     scores = {system["system"]: system for system in evaluation["systems"]}
     assert [*scores] == ["light", "lead-3", "TextRank-3", "random-3", "source", "oracle"]
     assert scores["source"]["omitted"] == 0.0
