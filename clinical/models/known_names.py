@@ -8,6 +8,7 @@ notes and numbers of lists are no findings at all.
 from __future__ import annotations
 
 import re
+from collections import deque
 from collections.abc import Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
@@ -58,15 +59,24 @@ def with_known_names(text: str, found: Sequence[Entity], asked: AbstractSet[str]
     people = _places(text, _PERSON)
     apart = people | _places(text, _NUMBER_OF_A_LIST) | _places(text, _TITLE)
     kept = [_trimmed(entity) for entity in found if not apart.issuperset(range(entity.start, entity.end))]
-    kept = [entity for entity in kept if entity.text and not is_nothing(entity.text)]
+    coming = deque(
+        sorted(
+            (entity for entity in kept if entity.text and not is_nothing(entity.text)),
+            key=lambda entity: (entity.start, entity.end),
+        )
+    )
+    done: list[Entity] = []
+    touching: list[Entity] = []
     for name in known_names(text):
         if name.start in people or name.label not in {None, *asked}:
             continue
-        touching = [entity for entity in kept if entity.start < name.end and name.start < entity.end]
-        if touching or name.label:
-            kept = [entity for entity in kept if entity not in touching]
-            kept += _settled(text, name, touching, asked)
-    return sorted(kept, key=lambda entity: (entity.start, entity.end))
+        # Names and entities come in the order of the text: a long note costs no more a word than a short one.
+        while coming and coming[0].start < name.end:
+            touching.append(coming.popleft())
+        done += [entity for entity in touching if entity.end <= name.start]
+        touching = [entity for entity in touching if name.start < entity.end]
+        touching = list(_settled(text, name, touching, asked))
+    return sorted([*done, *touching, *coming], key=lambda entity: (entity.start, entity.end))
 
 
 def _settled(text: str, name: Known, touching: Sequence[Entity], asked: AbstractSet[str]) -> Iterator[Entity]:
