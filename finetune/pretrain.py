@@ -3,9 +3,10 @@
 On a machine with the corpora everything is labelled and packed; on one with a GPU, which needs torch, transformers,
 numpy, safetensors and a checkout of this project and no more, it is trained in pieces; and back here it is judged.
 
-    # 1. Here (CPU; about 12 minutes of one core, ten of them silver labels; a corpus that is done stays done). With
-    #    more of MedQuAD the file would be larger than 50 MB.
-    clinical finetune pretrain silver  --out build/silver --words medquad=300000
+    # 1. Here (CPU; about five minutes of one core, half of them silver labels; a corpus that is done stays done). With
+    #    those of MedQuAD the file would be larger than 50 MB.
+    clinical finetune pretrain silver  --out build/silver \\
+        --corpora maccrobat,ncbi_disease,anatem,mts_dialog,aci_bench,pubmedqa
     clinical finetune pretrain prepare --silver build/silver --vocab 8192 --out build/mini
 
     # 2. There, in the root of the checkout, with build/mini in its place. This call ends within nine and a half

@@ -57,7 +57,7 @@ class Plan:
     text_before: float = 0.7
     text_after: float = 0.15
     text_length: int = 256
-    tasks: float = 0.12
+    tasks: float = 0.2
     drills_until: float = 0.3
     muon_lr: float = 0.02
     adam_lr: float = 3e-3
