@@ -58,7 +58,8 @@ whether it is real at all ("return if the suspected clot moves"), then when."""
 class Cue:
     """What a cue means: the status it gives (or `stop`, `ignore`), where it looks and how far.
 
-    One that has the word `up_to` is a cue only where its reach ends with that: "was on warfarin until May".
+    One that has the word `up_to` is a cue only where its reach ends with that: "was on warfarin until May". What is
+    before the word `back_to` it does not reach.
     """
 
     status: str
@@ -66,6 +67,7 @@ class Cue:
     max_words: int | None
     not_for: frozenset[str]
     up_to: str | None
+    back_to: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,8 +234,14 @@ def _with_reach(words: Sequence[str]) -> list[_Found]:
         # "She was on warfarin, and well until today": the comma begins something else.
         if cue.up_to and (words[high : high + 1] != [cue.up_to] or "," in words[end:high]):
             continue
-        reached.append(_Found(cue, first, end, low, high, _denied_verb(words, first, high)))
+        back = max(low, _after_last(cue.back_to, words, first - 1)) if cue.back_to else low
+        reached.append(_Found(cue, first, end, back, high, _denied_verb(words, first, high)))
     return reached
+
+
+def _after_last(word: str, words: Sequence[str], end: int) -> int:
+    """Return the place after the last such word before `end`; 0 where there is none."""
+    return next((place for place in range(end, 0, -1) if words[place - 1] == word), 0)
 
 
 def _denied_verb(words: Sequence[str], first: int, high: int) -> int | None:
@@ -260,12 +268,16 @@ def _ends_reach(cue: Cue, later: Cue, word_before: str) -> bool:
     """Return whether a later cue ends the forward reach of this one: a stop, or a statement of its own.
 
     "No fever, possible pneumonia" begins a new statement. A past finding does not: it may go on with the list
-    ("denies fever, history of clots, or cough").
+    ("denies fever, history of clots, or cough"), unless it is in parentheses: "to avoid estrogens (hx of DVT)".
     """
+    if later.direction == "backward":
+        return False
     if later.status == "stop":
-        return later.direction != "backward"
+        return True
+    if word_before == "(":
+        return later.status != cue.status
     own = later.status in ("possible", "family", "hypothetical") and later.status != cue.status
-    return own and later.direction != "backward" and word_before in (",", "and")
+    return own and word_before in (",", "and")
 
 
 def _find_cues(words: Sequence[str]) -> Iterator[tuple[Cue, int, int, int]]:
@@ -314,6 +326,7 @@ def _cue(group: Mapping[str, Any]) -> Cue:
         group.get("max_words"),
         frozenset(group.get("not_for", ())),
         group.get("up_to"),
+        group.get("back_to"),
     )
 
 
