@@ -13,6 +13,7 @@ has it. No passage is shown whose file has changed since it was indexed.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, lru_cache
@@ -52,6 +53,9 @@ CANDIDATES_PER_HIT = 10
 
 ATTEMPTS = 3
 """How often to index files anew that change while they are searched."""
+
+PATIENCE, LOOK_EVERY = 120.0, 0.2
+"""Seconds that a search waits for another process to make its index, and between two looks at how far it is."""
 
 LABEL = "Query"
 
@@ -115,7 +119,8 @@ def find(
     with `filter` only those that it lets through. What is far from the query comes last. Unless told not to `expand`,
     other names of what is asked for are looked for too. A `chooser` reads the best passages and puts the sentences that
     it chooses in their place.
-    Raises `UsageError` for a query without words, paths that are not there, and a section that there is not.
+    Raises `UsageError` for a query without words, paths that are not there, and a section that there is not, and
+    `Busy` when another process has been making the index for long and nothing is in it yet.
     """
     asked = read_query(query, names=expand)
     wanted: Collection[AssertionStatus] | None = (assertion,) if isinstance(assertion, str) else assertion
@@ -126,8 +131,10 @@ def find(
         remarks: tuple[str, ...] = ()
         for _ in range(ATTEMPTS):
             try:
-                total = update(store, paths, embedder, done)
+                total = _updated(store, paths, embedder, done)
             except Busy as busy:
+                if not store.files():
+                    raise Busy(f"{busy}; nothing is in it yet") from busy
                 remarks = (f"{busy}; searched what is indexed so far",)
                 total = replace(total, paths=files_of(paths)[0])
             search = _Search(store, asked, vector, total.paths, embedder)
@@ -142,6 +149,35 @@ def find(
             remarks = (*remarks, *said)
         reading = tuple(asked.remarks)
         return Found(hits, total, (*reading, *remarks, *search.remarks()), reading)
+
+
+def _updated(
+    store: Index, paths: Sequence[str], embedder: TextEmbedder, done: Callable[[int, int], None]
+) -> Changes:
+    """Bring the index up to date; raises `Busy` when another process is writing.
+
+    When there was nothing in the index, it has first waited `PATIENCE` for that process: no hits in a part of the notes
+    would read like none in all of them.
+    """
+    until = time.monotonic() + (0 if store.files() else PATIENCE)
+    while True:
+        try:
+            return update(store, paths, embedder, done)
+        except Busy:
+            if time.monotonic() >= until:
+                raise
+        _wait_for_writer(store, until, len(files_of(paths)[0]), done)
+
+
+def _wait_for_writer(store: Index, until: float, files: int, done: Callable[[int, int], None]) -> None:
+    """Return when no other process writes, or at that time; `done` is told how many of the files are in meanwhile."""
+    while time.monotonic() < until:
+        try:
+            with store.writing():
+                return
+        except Busy:
+            done(len(store.files()), files)
+            time.sleep(LOOK_EVERY)
 
 
 class _Search:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -25,10 +27,11 @@ from clinical.documents.note import Note
 from clinical.documents.reading import read
 from clinical.errors import ClinicalError, UsageError
 from clinical.formats.passages import write_hits
+from clinical.index.backend import Busy
 from clinical.index.hits import Hit
 from clinical.index.location import index_file
 from clinical.index.ranking import rank
-from clinical.index.store import Store
+from clinical.index.store import Store, lock
 from clinical.index.update import update
 from clinical.tasks.search import Found, find, mentions_of
 
@@ -507,3 +510,71 @@ def test_a_filter_by_path_is_said_when_nothing_passes(notes: Path) -> None:
     result = run("search", "apixaban", str(notes), "--path", "stroke*", "--mode", "lexical", "--no-expand")
     assert {Path(json.loads(line)["path"]).name for line in result.stdout.splitlines()} == {"stroke.txt"}
     assert run("search", "pain", str(notes), "--since", "soon").exit_code == 2
+
+
+# --- several at once ---
+
+
+def warnings_of(found: Found) -> list[str]:
+    return [remark for remark in found.remarks if remark not in found.reading]
+
+
+WRITER = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from test_search import WordBag
+from clinical.index.opening import open_index
+from clinical.index.update import update
+
+class Waiting(WordBag):
+    def embed(self, texts):
+        print("writing", flush=True)
+        sys.stdin.readline()
+        return super().embed(texts)
+
+with open_index([sys.argv[2]], "words") as store:
+    update(store, [sys.argv[2]], Waiting())
+"""
+
+
+def test_a_first_search_waits_for_another_process_that_makes_the_index(notes: Path) -> None:
+    shown: list[tuple[int, int]] = []
+    command = [sys.executable, "-c", WRITER, str(Path(__file__).parent), str(notes)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as writer:
+        assert writer.stdin is not None
+        assert writer.stdout is not None
+        assert writer.stdout.readline() == "writing\n"
+        go_on = writer.stdin
+
+        def done(files: int, of: int) -> None:
+            # The other process goes on only when this one waits for it.
+            if not shown:
+                go_on.write("go\n")
+                go_on.flush()
+            shown.append((files, of))
+
+        found = search("apixaban", notes, done=done)
+    assert writer.returncode == 0
+    assert (names(found)[0], warnings_of(found)) == ("stroke", [])
+    assert str(found.changes) == "3 unchanged"
+    assert shown[0] == (0, 3)
+
+
+def test_a_first_search_does_not_wait_forever(notes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("clinical.tasks.search.PATIENCE", 0.3)
+    paths = [str(notes)]
+    said = f"^another process is writing the index of {notes}; wait for it; nothing is in it yet$"
+    with lock(index_file(paths), paths), pytest.raises(Busy, match=said):
+        search("apixaban", notes)
+
+
+def test_an_index_that_is_there_is_searched_while_another_process_writes(notes: Path) -> None:
+    paths = [str(notes)]
+    search("apixaban", notes)
+    (notes / "new.txt").write_text("Plan: Restart apixaban.\n", encoding="utf-8")
+    with lock(index_file(paths), paths):
+        found = search("apixaban", notes)
+    assert "new" not in names(found)
+    assert warnings_of(found) == [
+        f"another process is writing the index of {notes}; wait for it; searched what is indexed so far"
+    ]

@@ -113,7 +113,8 @@ class PlainProgress:
         if self._moving and now - self._shown >= SECONDS_BETWEEN_LINES:
             self._shown = now
             of = "" if self._total is None else f" of {self._total}"
-            self.tell(f"{tally.seen}{of} documents, {pace(tally, self._total, now - self._started)}")
+            seen = f"{tally.seen}{of} documents"
+            self.tell(", ".join(filter(None, (seen, pace(tally, self._total, now - self._started)))))
 
     def tell(self, line: str) -> None:
         """Print a line on stderr, unless quiet."""
