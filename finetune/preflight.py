@@ -123,7 +123,9 @@ def _ends(prepared: Prepared, tokenizer: Any, chat: ChatFormat, report: Report) 
 
 def _sets(recipe: Recipe, prepared: Prepared, report: Report) -> None:
     if prepared.duplicates:
-        report.warnings.append(f"{prepared.duplicates} rows stand there twice")
+        report.warnings.append(
+            f"{prepared.duplicates} rows are the same as others, and are trained on as often as they stand there"
+        )
     if prepared.overlapping:
         report.warnings.append(
             f"{prepared.overlapping} held-out rows also stand in the training data and are left out of the evaluation"

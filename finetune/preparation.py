@@ -99,6 +99,7 @@ class _Preparation:
             fresh = min(passes, FRESH_PASSES) if anew else 1
             for number in range(fresh):
                 self._read(place, source, number)
+        self._nothing_left()
         self._dev()
         self._order(passes)
         seen = Counter(tuple(row.ids) for number in self._of_pass(0) for row in [self.out.rows[number]])
@@ -124,6 +125,16 @@ class _Preparation:
             held = int(hashlib.sha256(f"{example.group}".encode()).hexdigest()[:8], 16) < share * 16**8
             (self._held_out if held else kept).append(example)
         return kept
+
+    def _nothing_left(self) -> None:
+        """Call it a fault when all rows are held out, as happens to rows that are the same: they go together."""
+        if self._held_out and not self.out.rows and not self.out.long:
+            groups = len({example.group for example in self._held_out})
+            of = "one document or question" if groups == 1 else f"{groups} documents or questions"
+            self.out.faults.append(
+                f"hold_out: all {len(self._held_out)} rows are held out to score on, none is left to train on; they "
+                f"are of {of}, of which the rows go together: add others, or set hold_out=0"
+            )
 
     def _rows(self, examples: Sequence[Example], source: Source, *, count: bool = True) -> list[TrainingRow]:
         rows: list[TrainingRow] = []

@@ -91,11 +91,25 @@ def test_duplicates_and_overlap(tokenizer: Any, tmp_path: Path) -> None:
     rows_in(tmp_path / "dev.jsonl", [pair(2), pair(7)])
     dev = f"dev=[{{task: chat, file: {tmp_path / 'dev.jsonl'}}}]"
     prepared, report = looked_at(tokenizer, data, dev)
-    assert "1 rows stand there twice" in report.warnings
+    assert "1 rows are the same as others, and are trained on as often as they stand there" in report.warnings
     assert report.warnings[-1] == (
         "1 held-out rows also stand in the training data and are left out of the evaluation"
     )
     assert [row.place for row in prepared.dev] == ["dev.jsonl line 2"]
+
+
+def test_rows_that_are_the_same_are_held_out_together(tokenizer: Any, tmp_path: Path) -> None:
+    data = rows_in(tmp_path / "a.jsonl", [pair(1)] * 20)
+    _, report = looked_at(tokenizer, data, "hold_out=0.999")
+    assert report.faults == [
+        "hold_out: all 20 rows are held out to score on, none is left to train on; they are of one document or "
+        "question, of which the rows go together: add others, or set hold_out=0"
+    ]
+    prepared, report = looked_at(tokenizer, data, "hold_out=0")
+    assert (len(prepared.rows), report.faults) == (20, [])
+    assert (
+        "19 rows are the same as others, and are trained on as often as they stand there" in report.warnings
+    )
 
 
 def test_a_held_out_share_has_no_question_of_the_training_rows(tokenizer: Any, tmp_path: Path) -> None:
