@@ -1,8 +1,9 @@
-"""Puts a small model, and its adapter for `ner` if it has one, together as they ship: half precision, card, checksums.
+"""Puts a small model, and an adapter if it has one, together as they ship: half precision, card, checksums.
 
     python -m clinical.finetune.mistral_release --base build/run/model --tokenizer build/mini \\
         --out clinical/models/weights/clinical-mini --gold ncbi_disease:dev,maccrobat:dev
-    python -m clinical.finetune.mistral_release --base build/tagger --adapter build/adapter --out build/tagger-ner
+    python -m clinical.finetune.mistral_release --base build/run/model --tokenizer build/mini \\
+        --adapter build/suite --tasks ask,search,summarize --out clinical/models/weights/clinical-mini-suite
     python -m clinical.finetune.mistral_release --help
 """
 
@@ -17,6 +18,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from clinical.corpora.catalog import find
 from clinical.finetune.provenance import history
 from clinical.models.fingerprint import fingerprint
@@ -26,16 +29,23 @@ from clinical.prompts.labels import by_name
 from clinical.scoring.gold import read_gold
 from clinical.scoring.spans import score
 
-ADAPTER = "adapters/ner"
+ADAPTERS = "adapters"
 LIMITS = """\
 A very small model. It marks the entities that its corpora annotate and knows no other labels, was never shown a note of
 a hospital, chooses the sentences that answer a question badly, and cannot write prose. It is not a medical device."""
 
 
-def assemble(base: Path, adapter: Path | None, out: Path, tokenizer: Path | None = None) -> None:
+def assemble(
+    base: Path,
+    adapter: Path | None,
+    out: Path,
+    tokenizer: Path | None = None,
+    tasks: Sequence[str] = ("ner",),
+) -> None:
     """Write base and adapter to `out` in half precision, the adapter tied to the base as it is stored there.
 
-    `tokenizer` is a folder with the tokenizer's files, where the base has none.
+    `tokenizer` is a folder with the tokenizer's files, where the base has none. `tasks` are those that the adapter is
+    used for.
     """
     import torch
 
@@ -46,15 +56,15 @@ def assemble(base: Path, adapter: Path | None, out: Path, tokenizer: Path | None
         shutil.copy((tokenizer or base) / name, out / name)
     settings = _read(base / "clinical.json")
     if adapter:
-        _add_adapter(adapter, out)
-        settings["adapters"] = {"ner": ADAPTER}
+        place = f"{ADAPTERS}/{tasks[0] if len(tasks) == 1 else 'suite'}"
+        _add_adapter(adapter, out, out / place)
+        settings["adapters"] = dict.fromkeys(tasks, place)
     _write(out / "clinical.json", settings)
     for path in out.rglob("*.safetensors"):
         path.chmod(0o644)  # safetensors writes files that only their owner can read
 
 
-def _add_adapter(adapter: Path, out: Path) -> None:
-    target = out / ADAPTER
+def _add_adapter(adapter: Path, out: Path, target: Path) -> None:
     target.mkdir(parents=True, exist_ok=True)
     _half(adapter / "adapter_model.safetensors", target / "adapter_model.safetensors")
     config = _read(adapter / "adapter_config.json")
@@ -98,7 +108,9 @@ def card(out: Path, steps: Sequence[dict[str, Any]], measured: Sequence[dict[str
         "",
         f"A `MistralForCausalLM` with {config['num_hidden_layers']} layers of {config['hidden_size']} and a "
         f"vocabulary of {config['vocab_size']}, trained from nothing by this project"
-        + (f", with a LoRA adapter for `ner` in `{ADAPTER}`" if (out / ADAPTER).is_dir() else "")
+        + "".join(
+            f", with a LoRA adapter for {names} in `{place}`" for place, names in _adapters(out).items()
+        )
         + ". Weights under the licence of the project (Apache-2.0).",
         "",
         "| step | command | commit | date | seed | trained on |",
@@ -132,16 +144,47 @@ def card(out: Path, steps: Sequence[dict[str, Any]], measured: Sequence[dict[str
     return "\n".join(lines)
 
 
+def _adapters(out: Path) -> dict[str, str]:
+    """Return the adapters' folders, each with the tasks that it is for."""
+    placed: dict[str, list[str]] = {}
+    for task, place in _read(out / "clinical.json").get("adapters", {}).items():
+        placed.setdefault(place, []).append(f"`{task}`")
+    return {place: ", ".join(tasks) for place, tasks in placed.items()}
+
+
+def driven(adapter: Path) -> dict[str, Any]:
+    """Return the record of an adapter that `clinical finetune` made, as a step of the history."""
+    run, made = _read(adapter / "run.json"), _read(adapter / "clinical.json")
+    recipe = yaml.safe_load((adapter / "config.yaml").read_text(encoding="utf-8"))
+    corpora = [name.removesuffix(".gz").removesuffix(".jsonl").replace("/", ":") for name in run["data"]]
+    return {
+        "step": f"{', '.join(made['tasks'])}: adapter, rank {made['rank']}",
+        "command": run["command"],
+        "commit": run["commit"],
+        "date": run["date"],
+        "recipe": {"seed": recipe["train"]["seed"]},
+        "corpora": corpora,
+    }
+
+
 def _sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def run(
-    base: Path, adapter: Path | None, out: Path, gold: Sequence[str], tokenizer: Path | None = None
+    base: Path,
+    adapter: Path | None,
+    out: Path,
+    gold: Sequence[str],
+    tokenizer: Path | None = None,
+    tasks: Sequence[str] = ("ner",),
 ) -> None:
     """Write the model that ships, with its card."""
-    assemble(base, adapter, out, tokenizer)
-    text = card(out, history(adapter or base), scores(out, gold))
+    assemble(base, adapter, out, tokenizer, tasks)
+    steps = history(adapter) if adapter else history(base)
+    if adapter and not steps:
+        steps = [*history(base), driven(adapter)]
+    text = card(out, steps, scores(out, gold))
     (out / "README.md").write_text(text, encoding="utf-8")
 
 
@@ -161,8 +204,9 @@ def main() -> None:
     )
     parser.add_argument("--base", type=Path, required=True)
     parser.add_argument(
-        "--adapter", type=Path, help="the adapter for ner; none where the base is trained for it"
+        "--adapter", type=Path, help="an adapter; none where the base is trained for everything"
     )
+    parser.add_argument("--tasks", default="ner", help="what the adapter is used for: ask,search,…")
     parser.add_argument("--tokenizer", type=Path, help="folder with the tokenizer, where the base has none")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--gold", default="", help="corpus:split,… to score for the card")
@@ -184,6 +228,7 @@ def main() -> None:
         given.out,
         [name for name in given.gold.split(",") if name],
         given.tokenizer,
+        given.tasks.split(","),
     )
 
 

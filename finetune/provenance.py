@@ -15,11 +15,12 @@ _PACKAGES = ("torch", "transformers", "peft", "tokenizers")
 
 def provenance() -> dict[str, Any]:
     """Return date, commit (with `+` when files were changed since), command line and package versions."""
-    module = Path(sys.argv[0]).stem
+    script = Path(sys.argv[0]).stem
+    called = [script] if script == "clinical" else ["python -m", f"clinical.finetune.{script}"]
     return {
         "date": datetime.now(UTC).date().isoformat(),
         "commit": _commit(),
-        "command": " ".join(["python -m", f"clinical.finetune.{module}", *map(_shown, sys.argv[1:])]),
+        "command": " ".join([*called, *map(_shown, sys.argv[1:])]),
         "versions": {name: version for name in _PACKAGES if (version := _version(name))},
     }
 

@@ -1,0 +1,69 @@
+"""The shipped small Mistral for all tasks: it chooses the sentence that answers, or none, and marks entities."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from clinical.cli import cli
+from clinical.models import mistral
+from clinical.models.loading import load
+from clinical.models.mistral_tagger import MistralTagger
+from clinical.models.settings import SMALL_SUITE
+from clinical.prompts.labels import by_name
+from clinical.tasks.search_mistral import MistralChooser, load_chooser
+
+pytestmark = pytest.mark.embedded
+
+SENTENCES = [
+    "She lives alone.",
+    "Potassium was 4.1 on admission.",
+    "Apixaban was stopped because of a gastrointestinal bleed.",
+]
+
+
+@pytest.fixture(scope="module")
+def chooser() -> MistralChooser:
+    return load_chooser(None)
+
+
+@pytest.mark.parametrize(
+    ("query", "chosen"), [("Why was apixaban stopped?", (2,)), ("potassium", (1,)), ("smoking", ())]
+)
+def test_it_chooses_what_answers(chooser: MistralChooser, query: str, chosen: tuple[int, ...]) -> None:
+    assert chooser.model == SMALL_SUITE
+    assert chooser.choose(query, SENTENCES).chosen == chosen
+
+
+def test_its_adapter_is_for_the_tasks_beside_ner() -> None:
+    folder = mistral.find_model(SMALL_SUITE)
+    assert {
+        task: (load(SMALL_SUITE, task).card or mistral.Card()).prompts.get("search")
+        for task in ("ask", "ner")
+    } == {
+        "ask": "search.v1",
+        "ner": None,
+    }
+    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    assert size < 7.5e6
+    (found,) = MistralTagger.load(SMALL_SUITE).tag(
+        ["She has diabetes and takes metformin."], by_name(["Disease", "Medication"])
+    )
+    assert [(entity.label, entity.text) for entity in found] == [
+        ("Disease", "diabetes"),
+        ("Medication", "metformin"),
+    ]
+
+
+def test_ask_quotes_by_it(tmp_path: Path) -> None:
+    note = tmp_path / "note.txt"
+    note.write_text("HOSPITAL COURSE\n" + "\n".join(SENTENCES) + "\n", encoding="utf-8")
+    question = ["ask", "Why was apixaban stopped?", str(note), "--system", "mistral", "--format", "json"]
+    result = CliRunner().invoke(cli, question)
+    assert result.exit_code == 0, result.output
+    answer = json.loads(result.stdout)
+    assert answer["model"] == SMALL_SUITE
+    assert answer["answer"] == SENTENCES[2]
