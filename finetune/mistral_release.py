@@ -57,14 +57,15 @@ def assemble(
     settings = _read(base / "clinical.json")
     if adapter:
         place = f"{ADAPTERS}/{tasks[0] if len(tasks) == 1 else 'suite'}"
-        _add_adapter(adapter, out, out / place)
+        _add_adapter(adapter, out, out / place, settings.get("prompts", {}))
         settings["adapters"] = dict.fromkeys(tasks, place)
     _write(out / "clinical.json", settings)
     for path in out.rglob("*.safetensors"):
         path.chmod(0o644)  # safetensors writes files that only their owner can read
 
 
-def _add_adapter(adapter: Path, out: Path, target: Path) -> None:
+def _add_adapter(adapter: Path, out: Path, target: Path, prompts: dict[str, str]) -> None:
+    """Write the adapter to `target`; what it was not trained to do, it does by the prompts of the base."""
     target.mkdir(parents=True, exist_ok=True)
     _half(adapter / "adapter_model.safetensors", target / "adapter_model.safetensors")
     config = _read(adapter / "adapter_config.json")
@@ -72,7 +73,8 @@ def _add_adapter(adapter: Path, out: Path, target: Path) -> None:
     config["base_model_name_or_path"] = "../.."
     _write(target / "adapter_config.json", config)
     card = _read(adapter / "clinical.json")
-    _write(target / "clinical.json", {**card, "base_fingerprint": fingerprint(out)})
+    prompts = {**prompts, **card.get("prompts", {})}
+    _write(target / "clinical.json", {**card, "prompts": prompts, "base_fingerprint": fingerprint(out)})
 
 
 def _half(source: Path, target: Path) -> None:

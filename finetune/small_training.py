@@ -400,7 +400,11 @@ def write_model(trainer: Trainer, data: Path, out: Path, steps: list[dict[str, A
             shutil.copy(data / name, out / name)
     card = {
         "prompt": "ner.short.v1",
-        "prompts": {"ask": "ask.quote.v1"},
+        "prompts": {
+            "ask": "ask.quote.v1",
+            "summarize": "summarize.extract.v1",
+            "summarize.question": "summarize.question.v1",
+        },
         "chunk_pieces": 96,
         "labels": list(trainer.packed.labels),
     }

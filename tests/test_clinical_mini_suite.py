@@ -9,8 +9,10 @@ import pytest
 from click.testing import CliRunner
 
 from clinical.cli import cli
-from clinical.models import mistral
+from clinical.documents.note import Note
+from clinical.models import mistral, mistral_summarizer
 from clinical.models.loading import load
+from clinical.models.mistral_summarizer import BUDGETS
 from clinical.models.mistral_tagger import MistralTagger
 from clinical.models.settings import SMALL_SUITE
 from clinical.prompts.labels import by_name
@@ -67,3 +69,23 @@ def test_ask_quotes_by_it(tmp_path: Path) -> None:
     answer = json.loads(result.stdout)
     assert answer["model"] == SMALL_SUITE
     assert answer["answer"] == SENTENCES[2]
+
+
+def test_summaries_are_sentences_that_it_chose() -> None:
+    text = " ".join(
+        (
+            "He came with fever and cough for five days.",
+            "Chest film showed a right lower lobe pneumonia.",
+            "He was treated with ceftriaxone and azithromycin.",
+            "His brother drove him home.",
+            "He likes to fish.",
+            "Follow up in one week.",
+        )
+    )
+    summarizer = mistral_summarizer.load(SMALL_SUITE)
+    assert summarizer.quoted == set(BUDGETS) - {"question"}
+    drafts = summarizer.draft(Note("visit", text), "brief", entities=())
+    assert 0 < len(drafts) < 6
+    assert all(text[source.start : source.end] == draft.text for draft in drafts for source in draft.sources)
+    assert all(draft.sources for draft in drafts)
+    assert not mistral_summarizer.load("clinical-mini").quoted

@@ -80,6 +80,9 @@ NUMBER = 8
 MOST_NUMBERED = 60
 """Sentences to choose from at a time."""
 
+EXTRACT = "summarize.extract.v1"
+"""The prompt for choosing sentences; a model whose card has it for `summarize` quotes where it has none to write by."""
+
 ROUNDS = 12
 """How often sentences to quote are chosen from at most; each time half of them is left, or fewer."""
 
@@ -132,12 +135,13 @@ class _Part:
 @dataclass(frozen=True)
 class MistralSummarizer:
     """A `Summarizer` that writes. `prompts` has a template for each style, `extract` is for choosing sentences,
-    `rewrite` for parts of long notes."""
+    `rewrite` for parts of long notes. Styles of `quoted` it does not write: sentences that it chooses are quoted."""
 
     language_model: MeasuringModel
     prompts: Mapping[str, Template]
     extract: Template
     rewrite: Template = field(default_factory=lambda: templates.load("summarize.part.v1"))
+    quoted: frozenset[str] = frozenset()
     system: str = "mistral"
 
     @property
@@ -156,6 +160,12 @@ class MistralSummarizer:
             return ()
         whole = [_Part(None, note.text, sentences)]
         parts = list(_sections(note.text, sentences)) if style == "sections" else whole
+        if style in self.quoted:
+            return [
+                draft
+                for part in parts
+                for draft in (_as_it_is(part) if part.is_short else self._quotations(part, style))
+            ]
         echo = _Echo(sentences, self.prompts[style])
         sections = find_sections(note.text)
         drafts = self._written([self._readable(part, style, sections, echo) for part in parts], style, echo)
@@ -320,6 +330,9 @@ class MistralSummarizer:
     def _quoted(self, part: _Part, style: str) -> list[Draft]:
         """Return chosen sentences as they stand: for a model that wrote nothing that can be used."""
         _log.warning("%s wrote no summary; sentences that it chose are quoted instead", self.model)
+        return self._quotations(part, style)
+
+    def _quotations(self, part: _Part, style: str) -> list[Draft]:
         most = max(
             LEAST_WORDS, int(min(BUDGETS[style].share * _count_words(part.text), BUDGETS[style].most_words))
         )
@@ -432,7 +445,7 @@ def load(model: str, *, adapter: str | None = None, prompt: str | None = None) -
     """
     loaded = load_model(model, "summarize", adapter)
     trained = loaded.card.prompts if loaded.card else {}
-    if loaded.card and not any(name.startswith("summarize.") for name in trained):
+    if loaded.card and not any(name.startswith("summarize") for name in trained):
         _log.warning(
             "%s was not trained to summarize, and no small model can without; every sentence is checked",
             model,
@@ -443,6 +456,8 @@ def load(model: str, *, adapter: str | None = None, prompt: str | None = None) -
     }
     for template in prompts.values():
         templates.checked(template, {"text": ""})
+    quotes = trained.get("summarize") == EXTRACT and not prompt
+    quoted = frozenset(style for style in BUDGETS if quotes and f"summarize.{style}" not in trained)
     return MistralSummarizer(
-        loaded.model, prompts, templates.load("summarize.extract.v1"), templates.load("summarize.part.v1")
+        loaded.model, prompts, templates.load(EXTRACT), templates.load("summarize.part.v1"), quoted
     )
