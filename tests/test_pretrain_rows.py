@@ -92,7 +92,7 @@ def test_a_row_is_what_the_product_asks_and_wants(
     wanted = answer(ask.constraint, tokens, spans)
     assert wanted is not None
     assert made.ids == [*prompt, *wanted.ids, tokens.control("</s>")]
-    assert made.answer == len(prompt)
+    assert list(made.answers) == [(len(prompt), len(made.ids))]
     choices = {
         len(prompt) + place: set(options) for place, options in enumerate(wanted.options) if len(options) > 1
     }
@@ -211,7 +211,7 @@ def test_a_batch_holds_what_its_rows_hold(packed: Packed) -> None:
     ] == [(decision.place, decision.state, decision.copy, number) for number, decision in every]
     assert wanted == [pytest.approx(decision.wanted) for _, decision in every]
     assert [batch.ids.flatten()[place] for place in batch.predict] == [
-        token for one in rows for token in one.ids[one.answer :]
+        token for one in rows for start, end in one.answers for token in one.ids[start:end]
     ]
 
 
