@@ -162,12 +162,9 @@ def _halves(item: QuestionOnText) -> tuple[QuestionOnText, QuestionOnText]:
 
 def selection(task: Task, item: QuestionOnText, template: Template) -> Example:
     """Return the question as the product puts it to a model: which of these sentences answer it?"""
-    sentences = [item.text[start:end] for start, end in item.sentences]
+    lines = [("", item.text[start:end]) for start, end in item.sentences]
     question = [(item.question, item.answers or frozenset())]
-    if task == "search":
-        chosen = selections.found(template, sentences, question)
-    else:
-        chosen = selections.asked(template, item.title or item.id, [("", one) for one in sentences], question)
+    chosen = selections.chosen(task, template, item.title or item.id, lines, question)
     return Example(
         task,
         item.id,
@@ -191,10 +188,7 @@ def _made_up(recipe: Recipe, source: Source, number: int) -> Found:
         asked = [(ask, answers) for ask, answers in note.asked if all(n < len(lines) for n in answers)]
         if not asked:
             continue
-        if source.task == "search":
-            chosen = selections.found(template, [sentence for _, sentence in lines], asked)
-        else:
-            chosen = selections.asked(template, f"note {place}", lines, asked)
+        chosen = selections.chosen(source.task, template, f"note {place}", lines, asked)
         found.examples.append(
             Example(
                 source.task,

@@ -221,12 +221,10 @@ class Exercises:
                 continue
             if kind == "text":
                 made += [self._text_batch(mixture.text_length, choose) for _ in range(count)]
-            else:
-                if kind == "ner":
-                    rows = self._ner(count, mixture, choose)
-                else:
-                    rows = self._tasks(count, kind == "drill", choose)
-                made += [collate(self.packed, kind, group) for group in _groups(rows, count)]
+                continue
+            ner = kind == "ner"
+            rows = self._ner(count, mixture, choose) if ner else self._tasks(count, kind == "drill", choose)
+            made += [collate(self.packed, kind, group) for group in _groups(rows, count)]
         choose.shuffle(made)  # type: ignore[arg-type]
         return made
 

@@ -10,8 +10,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from clinical.documents.note import Note
+from clinical.finetune.recipe import Task
 from clinical.models.language_model import Message, Request, Selection
 from clinical.prompts import templates
+from clinical.prompts.sentences import numbered as sentences_by_number
 from clinical.prompts.templates import Part, Template
 from clinical.tasks.ask import Scored
 from clinical.tasks.ask_mistral import numbered
@@ -41,6 +43,15 @@ class Chosen:
         return self.request.constraint.write(self.numbers)
 
 
+def chosen(
+    task: Task, template: Template, title: str, lines: Sequence[Line], questions: Sequence[Asked]
+) -> Chosen:
+    """Return questions on sentences as the product puts them for `task`, `search` or `ask`."""
+    if task == "search":
+        return found(template, [sentence for _, sentence in lines], questions)
+    return asked(template, title, lines, questions)
+
+
 def asked(template: Template, title: str, lines: Sequence[Line], questions: Sequence[Asked]) -> Chosen:
     """Return questions on sentences of one note, as `clinical ask --quote` puts them (`ask.quote.v1`)."""
     note = Note(title, "\n".join(sentence for _, sentence in lines))
@@ -57,7 +68,7 @@ def asked(template: Template, title: str, lines: Sequence[Line], questions: Sequ
 
 def found(template: Template, sentences: Sequence[str], queries: Sequence[Asked]) -> Chosen:
     """Return queries on sentences that were found, as `clinical search --system mistral` puts them (`search.v1`)."""
-    text = "\n".join(f"[{number}] {' '.join(one.split())}" for number, one in enumerate(sentences, 1))
+    text = sentences_by_number(sentences)
 
     def prompt(query: str) -> Message:
         return Message("user", template.render(templates.checked(template, {"query": query, "text": text})))
@@ -67,7 +78,7 @@ def found(template: Template, sentences: Sequence[str], queries: Sequence[Asked]
 
 def drilled(sentences: Sequence[str], words: Sequence[Asked]) -> Chosen:
     """Return words, each asked for by itself on these sentences, as no product asks."""
-    text = "\n".join(f"[{number}] {' '.join(one.split())}" for number, one in enumerate(sentences, 1))
+    text = sentences_by_number(sentences)
 
     def prompt(word: str) -> Message:
         return Message("user", (Part(text), Part("\n\n"), Part(word)))

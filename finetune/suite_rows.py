@@ -22,6 +22,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from functools import cache
 
 from clinical.corpora import medquad_questions
 from clinical.corpora.medquad_questions import Article
@@ -97,6 +98,7 @@ def examples(seed: int) -> Iterator[Example]:
     yield from _dialogues(choose)
 
 
+@cache
 def _sentences_of_notes() -> list[str]:
     texts = [record["target"] for record in read_records("mts_dialog", "train")]
     texts += [document.text for document in read("maccrobat", "train")]
@@ -104,6 +106,7 @@ def _sentences_of_notes() -> list[str]:
     return [" ".join(sentence.split()) for sentence in found if 20 < len(sentence) < 200]
 
 
+@cache
 def _texts() -> list[list[str]]:
     """Return texts of the permitted corpora in sentences, notes and articles."""
     texts = [document.text for corpus in ("maccrobat", "ncbi_disease") for document in read(corpus, "train")]
@@ -155,7 +158,10 @@ def _on_articles(template: Template, choose: random.Random) -> Iterator[Example]
         if choose.random() < STRANGERS:
             other = choose.choice(articles)
             if other.focus != article.focus:
-                told[choose.randrange(len(told))] = (_question(other, choose)[0], frozenset())
+                told[choose.randrange(len(told))] = (
+                    _question(other, choose, choose.randrange(len(other.questions)))[0],
+                    frozenset(),
+                )
         yield _asked(template, article.focus, lines, told, choose)
 
 
@@ -177,10 +183,8 @@ def _of_article(article: Article, shown: range, choose: random.Random) -> list[A
     return found
 
 
-def _question(article: Article, choose: random.Random, number: int | None = None) -> Asked:
-    question, kind, answers = article.questions[
-        choose.randrange(len(article.questions)) if number is None else number
-    ]
+def _question(article: Article, choose: random.Random, number: int) -> Asked:
+    question, kind, answers = article.questions[number]
     if choose.random() < 0.5:
         question = medquad_questions.plainly(article.focus, kind, choose.randrange(100))
     return question, answers

@@ -21,6 +21,7 @@ from clinical.documents.sentences import split_sentences
 from clinical.documents.summaries import Draft, Source, SummarySentence
 from clinical.facts.assertion import assess
 from clinical.models.language_model import MeasuringModel, Message, OneOf, Request, Selection
+from clinical.prompts.sentences import numbered as sentences_by_number
 from clinical.prompts.templates import Template, checked
 from clinical.tasks.ask import NEAREST, Scored, Scorer, alike, cite, likely, likely_first
 from clinical.tasks.evidence import Stretch, stretch_of
@@ -143,8 +144,7 @@ class ByModel:
 
     def judge(self, question: str, sentences: Sequence[str]) -> Mapping[str, float]:
         """Return the likelihoods for these sentences; where the model does not tell them, 1 for its answer."""
-        lines = [f"[{number}] {' '.join(text.split())}" for number, text in enumerate(sentences, 1)]
-        values = checked(self.template, {"question": question, "text": "\n".join(lines)})
+        values = checked(self.template, {"question": question, "text": sentences_by_number(sentences)})
         request = Request((Message("user", self.template.render(values)),), OneOf(DECISIONS))
         (completion,) = self.language_model.complete([request])
         if completion.options:

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from clinical.documents.annotations import Entity
+from clinical.facts.mentions import is_reported
 from clinical.facts.units import Unit
 from clinical.models.salience_heads import head
 from clinical.tasks.salience import Floats, Material, choose, features, salience
@@ -116,11 +117,7 @@ def _told_by_doctor(units: Sequence[Unit]) -> list[int]:
 
 
 def _names_disease(inside: Sequence[Entity]) -> bool:
-    return any(
-        entity.label == "Disease"
-        and (entity.assertion is None or entity.assertion.status in ("present", "possible"))
-        for entity in inside
-    )
+    return any(entity.label == "Disease" and is_reported(entity) for entity in inside)
 
 
 def _names_action(inside: Sequence[Entity]) -> bool:

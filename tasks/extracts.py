@@ -18,7 +18,7 @@ import numpy as np
 from clinical.documents.annotations import Entity
 from clinical.documents.note import Note
 from clinical.documents.summaries import Draft, Source
-from clinical.facts.mentions import STEPS, is_problem
+from clinical.facts.mentions import REPORTED, STEPS, is_problem
 from clinical.facts.results import find_abnormal
 from clinical.facts.terms import content, with_plain_words
 from clinical.facts.units import Unit
@@ -45,8 +45,6 @@ from clinical.tasks.salience import (
 from clinical.tasks.soap import HEADINGS, part_of_section
 
 __all__ = ["LightSummarizer"]
-
-ACTIVE = frozenset({"present", "possible"})
 
 
 @dataclass(frozen=True)
@@ -252,7 +250,7 @@ def _problem_list(material: Material) -> list[_Problem]:
         for entity in filter(standing.__contains__, inside):
             status = entity.assertion.status if entity.assertion else "present"
             past = status == "historical" and entity.label == "Disease"
-            if not is_problem(entity) or not (status in ACTIVE or past) or unit.section in _NO_PROBLEMS_IN:
+            if not is_problem(entity) or not (status in REPORTED or past) or unit.section in _NO_PROBLEMS_IN:
                 continue
             if entity.label == "Symptom" and unit.section in STEPS:
                 continue
@@ -352,7 +350,7 @@ def _with_problems(material: Material) -> list[int]:
     return [
         place
         for place, inside in enumerate(material.entities)
-        if any(e.label == "Disease" and e.assertion and e.assertion.status in ACTIVE for e in inside)
+        if any(e.label == "Disease" and e.assertion and e.assertion.status in REPORTED for e in inside)
     ]
 
 

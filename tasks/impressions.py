@@ -17,7 +17,7 @@ import numpy as np
 from clinical.documents.annotations import Entity
 from clinical.documents.sections import find_sections
 from clinical.facts.assertion import assess
-from clinical.facts.mentions import PROBLEMS
+from clinical.facts.mentions import PROBLEMS, is_reported
 from clinical.tasks.salience import Floats, Material, choose
 
 __all__ = ["impression"]
@@ -26,8 +26,6 @@ MOST_FINDINGS = 3
 
 LEAST_ABNORMAL = 0.8
 """What scores less is not in the impression. This and the weights below were chosen on half a of opi:train."""
-
-REPORTED = frozenset({"present", "possible"})
 
 _SEEN = re.compile(
     r"\b(?:nodul\w+|mass(?:es)?|lesions?|opaci\w+|densit\w+|lucen\w+|consolidat\w+|infiltrat\w+|air ?space disease"
@@ -76,9 +74,7 @@ def _abnormality(material: Material) -> Floats:
     scores = []
     for unit, inside in zip(material.units, material.entities, strict=True):
         n_seen = sum(bisect_left(seen, end) - bisect_left(seen, start) for start, end in unit.spans)
-        problems = sum(
-            e.label in PROBLEMS and (e.assertion is None or e.assertion.status in REPORTED) for e in inside
-        )
+        problems = sum(e.label in PROBLEMS and is_reported(e) for e in inside)
         score = min(n_seen, 2) ** 0.5 + 0.5 * min(problems, 2)
         score -= 0.8 * (_INCIDENTAL.search(unit.text) is not None)
         scores.append(score - 0.5 * (not n_seen and _NORMAL.search(unit.text) is not None))
@@ -90,7 +86,7 @@ def _seen(material: Material) -> list[int]:
     text = material.note.text
     words = [Entity(found.start(), found.end(), found[0], "Symptom") for found in _SEEN.finditer(text)]
     assessed = assess(text, words, find_sections(text))
-    return [word.start for word in assessed if word.assertion is None or word.assertion.status in REPORTED]
+    return [word.start for word in assessed if is_reported(word)]
 
 
 def _rest(material: Material) -> Floats:

@@ -20,7 +20,7 @@ from clinical.documents.note import Note
 from clinical.documents.sections import Section, find_sections, section_at
 from clinical.documents.summaries import Omission
 from clinical.facts.allergies import is_no_allergy
-from clinical.facts.mentions import STEPS, is_drug, is_problem
+from clinical.facts.mentions import REPORTED, STEPS, is_drug, is_problem
 from clinical.facts.results import find_abnormal
 from clinical.facts.terms import content, words
 from clinical.facts.units import Unit, find_units, polarity_of_answer
@@ -31,8 +31,6 @@ __all__ = ["DECIDING", "MOST_SHOWN", "facts", "find_omissions", "without_ruled_o
 
 MOST_SHOWN = 12
 """How many a page or a terminal shows before it counts the rest."""
-
-REPORTED = frozenset({"present", "possible"})
 
 DECIDING = frozenset(
     (

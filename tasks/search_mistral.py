@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from clinical.documents.sentences import split_sentences
 from clinical.index.hits import Hit
 from clinical.models.language_model import MeasuringModel, Message, Request, Selection
+from clinical.prompts.sentences import numbered
 from clinical.prompts.templates import Template, checked
 from clinical.tasks.search import assertion_of
 
@@ -109,12 +110,8 @@ class MistralChooser:
     def _request(self, query: str, texts: Sequence[str]) -> tuple[Request | None, int]:
         """Return the request for as many of the texts as the model has room for, and how many those are."""
         for count in range(len(texts), 0, -1):
-            shown = "\n".join(
-                f"[{number}] {' '.join(text.split())}" for number, text in enumerate(texts[:count], 1)
-            )
-            message = Message(
-                "user", self.template.render(checked(self.template, {"query": query, "text": shown}))
-            )
+            values = checked(self.template, {"query": query, "text": numbered(texts[:count])})
+            message = Message("user", self.template.render(values))
             if self.language_model.count_tokens(message.text) + _RESERVE <= self.language_model.window:
                 return Request((message,), Selection(count, min(self.most or count, count))), count
         return None, 0

@@ -18,9 +18,12 @@ from clinical.facts.results import is_test_name
 from clinical.facts.terms import content
 from clinical.facts.units import Unit
 
-__all__ = ["PROBLEMS", "STEPS", "is_drug", "is_problem", "whole_mentions"]
+__all__ = ["PROBLEMS", "REPORTED", "STEPS", "is_drug", "is_problem", "is_reported", "whole_mentions"]
 
 PROBLEMS = frozenset({"Disease", "Symptom"})
+
+REPORTED = frozenset({"present", "possible"})
+"""Assertions of what the patient has, or may have."""
 
 _JOINED = frozenset({"Disease", "Symptom", "Anatomy"})
 
@@ -69,6 +72,11 @@ _OUT_OF_RANGE = re.compile(
     r"\b(?:low|high|elevated|raised|increased|decreased|reduced|rising|falling|abnormal|positive)\b",
     re.IGNORECASE,
 )
+
+
+def is_reported(entity: Entity) -> bool:
+    """Return whether the patient has, or may have, what the entity names, as far as anybody has assessed it."""
+    return entity.assertion is None or entity.assertion.status in REPORTED
 
 
 def is_problem(entity: Entity) -> bool:
