@@ -18,7 +18,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, lru_cache
 from itertools import pairwise
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, get_args
 
 from clinical.documents.annotations import Assertion, AssertionStatus, Entity
 from clinical.documents.sections import find_sections
@@ -43,7 +43,12 @@ if TYPE_CHECKING:
 
     from clinical.models.embedders import TextEmbedder
 
-__all__ = ["Found", "assertion_of", "find", "mentions_of"]
+__all__ = ["NOT_NEGATED", "Found", "assertion_of", "find", "mentions_of"]
+
+NOT_NEGATED: tuple[AssertionStatus, ...] = tuple(
+    status for status in get_args(AssertionStatus) if status != "negated"
+)
+"""What is not denied: what is there, was, may be, will be, or runs in the family."""
 
 CANDIDATES = 100
 """How deep each ranking is read, at least."""
@@ -114,11 +119,11 @@ def find(
 ) -> Found:
     """Return the `k` best passages of the notes in the paths.
 
-    With `assertion`, one or several, only those where it is that of the query's words; `present` keeps passages
-    without any of the words too, since nothing there speaks against them. With `section` only those in that section,
-    with `filter` only those that it lets through. What is far from the query comes last. Unless told not to `expand`,
-    other names of what is asked for are looked for too. A `chooser` reads the best passages and puts the sentences that
-    it chooses in their place.
+    With `assertion`, one or several, as `NOT_NEGATED`, only those where it is that of the query's words; `present`
+    keeps passages without any of the words too, since nothing there speaks against them. With `section` only those in
+    that section, with `filter` only those that it lets through. What is far from the query comes last. Unless told not
+    to `expand`, other names of what is asked for are looked for too. A `chooser` reads the best passages and puts the
+    sentences that it chooses in their place.
     Raises `UsageError` for a query without words, paths that are not there, and a section that there is not, and
     `Busy` when another process has been making the index for long and nothing is in it yet.
     """

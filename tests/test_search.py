@@ -351,6 +351,7 @@ def test_the_page_marks_what_is_said_and_runs_nothing(notes: Path) -> None:
         (["pain", ".", "--mode", "lexicl"], "did you mean lexical?"),
         (["pain", ".", "--assertion", "absent"], "no assertion 'absent'; available: present, negated"),
         (["pain", ".", "--assertion", "denied"], "available: present, negated"),
+        (["pain", ".", "--assertion", "not_negated"], "did you mean not-negated?"),
         (
             ["pain", ".", "--assertion", "present,historicl"],
             "no assertion 'historicl'; did you mean historical?",
@@ -380,6 +381,32 @@ def test_the_command_takes_several_assertions(notes: Path) -> None:
         "denial": "negated",
         "past": "historical",
     }
+
+
+@pytest.mark.embedded
+def test_not_negated_is_every_other_assertion(notes: Path) -> None:
+    said = {
+        "past": "History of chest pain.",
+        "maybe": "Possible chest pain.",
+        "mother": "Her mother has chest pain.",
+        "later": "Return if chest pain occurs.",
+    }
+    for name, text in said.items():
+        (notes / f"{name}.txt").write_text(text, encoding="utf-8")
+
+    def found(assertion: str) -> set[str]:
+        result = run("search", "chest pain", str(notes), "--mode", "lexical", "--assertion", assertion)
+        return {Path(json.loads(line)["path"]).stem for line in result.stdout.splitlines()}
+
+    assert found("not-negated") == {"angina", *said}
+    assert found("negated") == {"denial"}
+    assert found("not-negated,negated") == {"angina", "denial", *said}
+
+
+def test_what_not_negated_stands_for() -> None:
+    everything = ("present", "possible", "historical", "hypothetical", "family")
+    assert Assertions().convert("not-negated", None, None) == everything
+    assert Assertions().convert("family, not-negated", None, None) == ("family", *everything[:-1])
 
 
 def test_the_last_of_several_assertions_is_completed() -> None:

@@ -24,14 +24,18 @@ def _formats() -> Sequence[str]:
     return HIT_FORMATS
 
 
+NOT_NEGATED = "not-negated"
+"""The short form of every assertion but one."""
+
+
 def _assertions() -> Sequence[str]:
     from clinical.documents.annotations import AssertionStatus
 
-    return get_args(AssertionStatus)
+    return *get_args(AssertionStatus), NOT_NEGATED
 
 
 class Assertions(click.ParamType[tuple[str, ...]]):
-    """One assertion or several, with commas between."""
+    """One assertion or several, with commas between; `not-negated` stands for all but one."""
 
     name = "assertions"
     one = Name("assertion", _assertions)
@@ -40,8 +44,11 @@ class Assertions(click.ParamType[tuple[str, ...]]):
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> tuple[str, ...]:
         """Return the names, or fail in one line at the first that there is not."""
-        names = [name.strip() for name in str(value).split(",")]
-        return tuple(self.one.convert(name, param, ctx) for name in names)
+        from clinical.tasks.search import NOT_NEGATED as not_negated
+
+        names = [self.one.convert(name.strip(), param, ctx) for name in str(value).split(",")]
+        meant = [one for name in names for one in (not_negated if name == NOT_NEGATED else (name,))]
+        return tuple(dict.fromkeys(meant))
 
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
@@ -70,7 +77,7 @@ class Assertions(click.ParamType[tuple[str, ...]]):
     metavar="A,B",
     type=Assertions(),
     help="Only passages where the words of the query are present, negated, possible, historical, "
-    "hypothetical or family (of the family); several with commas.",
+    "hypothetical or family (of the family), or not-negated, all but one; several with commas.",
 )
 @click.option(
     "--embedder",
@@ -127,6 +134,7 @@ def search(
       clinical search anticoagulant notes/ letters.jsonl -k 3 --section medications
       clinical search fever notes/ --assertion present --format jsonl > hits.jsonl
       clinical search stroke notes/ --assertion present,historical
+      clinical search stroke notes/ --assertion not-negated
       clinical search MI notes/ --path 'cardiology/*' --since 2024-05 --until 2024
     """
     from clinical.commands.index import show_changes, update_progress
