@@ -74,6 +74,17 @@ PRESENT = [
     "No doubt that this is «cellulitis».",
     "Lungs: no wheezes HEENT: «sinus tenderness»",
     "non-small cell «lung cancer» of the left upper lobe",
+    "«Cough»+ w/ sputum, fever-.",
+    "«Fever» - since Monday, with chills.",
+    "«CHF»-exacerbation, DM-2",
+    "1. «Pneumonia»- start ceftriaxone",
+    "- «fever»",
+    "-«fever»\n-cough",
+    "Lungs: «crackles», wheeze -",
+    "ROS: -CP, -SOB, +«nausea».",
+    "(-) fever, (+) «cough»",
+    "ER neg «carcinoma», triple neg",
+    "«Sepsis», negative cultures",
 ]
 
 OTHERS = [
@@ -114,6 +125,19 @@ OTHERS = [
     ("No\n«fever».", "negated", "No"),
     ("NO   EVIDENCE\tOF «DVT».", "negated", "NO   EVIDENCE\tOF"),
     # Absent: the words come after.
+    ("Neck: «JVD»-, LAD-.", "negated", "-"),
+    ("CP-, palpitations-, «fever»-/chills-.", "negated", "-"),
+    ("CP-, palpitations-, fever-/«chills»-.", "negated", "-"),
+    ("«SOB» -, N/V -. IV patent", "negated", "-"),
+    ("Lungs: crackles, «wheeze» -", "negated", "-"),
+    ("«HIV» neg 2024.", "negated", "neg"),
+    ("Flu neg, «COVID» neg.", "negated", "neg"),
+    ("«Influenza» negative, strep positive.", "negated", "negative"),
+    ("«Depression» screen neg (PHQ-2 = 0).", "negated", "screen neg"),
+    # Absent: a sign comes first.
+    ("(-) «fever», (+) cough", "negated", "(-)"),
+    ("+cough, (-) «fever»", "negated", "(-)"),
+    ("ROS: -CP, -«SOB», +nausea", "negated", "-"),
     ("«Pulmonary embolism» was ruled out.", "negated", "was ruled out"),
     ("«Toxicity», hypertension and proteinuria were not observed.", "negated", "were not observed"),
     ("«Fever» is denied.", "negated", "is denied"),
@@ -185,6 +209,12 @@ OTHERS = [
     # Hypothetical.
     ("Return if you develop «fever».", "hypothetical", "if you develop"),
     ("Return for «fever» or worsening pain.", "hypothetical", "Return for"),
+    (
+        "Return to the emergency department for new «weakness».",
+        "hypothetical",
+        "Return to the emergency department for",
+    ),
+    ("Return for fever, a severe headache, or «bleeding».", "hypothetical", "Return for"),
     ("Call if there is «bleeding».", "hypothetical", "if there is"),
     ("Should she develop «chest pain», call 911.", "hypothetical", "Should she develop"),
     ("Acetaminophen as needed for «headache».", "hypothetical", "as needed for"),
@@ -197,6 +227,7 @@ OTHERS = [
     # Family.
     ("His mother had «breast cancer».", "family", "mother had"),
     ("Brother with «lupus».", "family", "Brother with"),
+    ("Mother w/ «dementia».", "family", "Mother w"),
     ("Father died of «myocardial infarction» at 60.", "family", "Father died of"),
     ("Family history of «colon cancer».", "family", "Family history of"),
     ("«Diabetes» in his father.", "family", "in his father"),
@@ -278,6 +309,9 @@ LABELS = [
     ("Status post appendectomy.", "appendectomy", "Procedure", ("historical", "Status post")),
     ("Workup for lymphoma.", "lymphoma", "Disease", ("possible", "Workup for")),
     ("Workup for fatigue.", "fatigue", "Symptom", ("present", None)),
+    ("CHF -\nLasix 40 IV", "CHF", "Disease", ("present", None)),
+    ("Flu A -, RSV -.", "RSV", "Disease", ("negated", "-")),
+    ("HIV neg 2024.", "HIV", "Test", ("present", None)),
     # A label of the user's own is assessed like any other.
     ("No rash.", "rash", "Adverse reaction", ("negated", "No")),
 ]

@@ -59,7 +59,7 @@ class Cue:
     """What a cue means: the status it gives (or `stop`, `ignore`), where it looks and how far.
 
     One that has the word `up_to` is a cue only where its reach ends with that: "was on warfarin until May". What is
-    before the word `back_to` it does not reach.
+    before the word `back_to` it does not reach. A stop does not end the reach of cues of the status `not_of`.
     """
 
     status: str
@@ -68,6 +68,7 @@ class Cue:
     not_for: frozenset[str]
     up_to: str | None
     back_to: str | None
+    not_of: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,8 +151,20 @@ def _section_at(sections: Sequence[Section], offset: int) -> Section | None:
 FURTHEST = 200
 """No cue reaches further, in words. Lists of denied symptoms are long; longer ones have lost their full stops."""
 
-# A question mark is a word in front of a finding ("?pneumonia"), not at the end of a question.
-_WORD = re.compile(r"\d+(?:[.,]\d+)*|[^\W\d]+(?:['’][^\W\d]+)?|(?<![\w)])\?|[^\w\s?]")
+# A question mark is a word in front of a finding ("?pneumonia"), not at the end of a question. So is a sign before a
+# finding of a list ("(-) fever", ", -fever"); at the beginning of a line a hyphen heads an item.
+_SIGN = r"(?:^|(?<=[,;:]\s))\(-\)|(?<=[,;:]\s)-(?=[^\W\d])"
+_WORD = re.compile(
+    rf"(?P<sign>{_SIGN})|\d+(?:[.,]\d+)*|[^\W\d]+(?:['’][^\W\d]+)?|(?<![\w)])\?|[^\w\s?]", re.MULTILINE
+)
+
+
+def _read(word: re.Match[str]) -> str:
+    """Return a word as the cues have it."""
+    return "(-)" if word["sign"] else word.group().lower().replace("’", "'")
+
+
+_CLOSING = frozenset(",;/.")
 
 
 class _Sentence:
@@ -163,7 +176,7 @@ class _Sentence:
         self.starts = [word.start() for word in words]
         self.ends = [word.end() for word in words]
         # The end of a sentence reads like a full stop, for cues such as ": none .".
-        self.words = [*(word.group().lower().replace("’", "'") for word in words), "."]
+        self.words = [*map(_read, words), "."]
         self.found = _with_reach(self.words)
         self.places = [found.first for found in self.found]
 
@@ -189,8 +202,9 @@ class _Sentence:
         return Assertion(PRIORITY[rank], self._span(cue_first, cue_end))
 
     def _span(self, first: int, end: int) -> Span:
-        """Return the characters of a cue without the punctuation at its edges: of ": none ." it is "none"."""
-        words = [index for index in range(first, end) if self.words[index][0].isalnum()] or range(first, end)
+        """Return the characters of a cue without the punctuation at its edges: "none" of ": none .", "-" of "-,"."""
+        places = [index for index in range(first, end) if self.words[index] not in _CLOSING]
+        words = [index for index in places if self.words[index][0].isalnum()] or places
         start, stop = self.starts[words[0]], self.ends[words[-1]]
         return Span(start, stop, self.text[start:stop])
 
@@ -273,7 +287,7 @@ def _ends_reach(cue: Cue, later: Cue, word_before: str) -> bool:
     if later.direction == "backward":
         return False
     if later.status == "stop":
-        return True
+        return cue.status != later.not_of
     if word_before == "(":
         return later.status != cue.status
     own = later.status in ("possible", "family", "hypothetical") and later.status != cue.status
@@ -327,6 +341,7 @@ def _cue(group: Mapping[str, Any]) -> Cue:
         frozenset(group.get("not_for", ())),
         group.get("up_to"),
         group.get("back_to"),
+        group.get("not_of"),
     )
 
 
@@ -335,7 +350,9 @@ def _plant(tree: PhraseTree[Cue], phrase: str, cue: Cue) -> None:
     ends = [tree]
     for index, piece in enumerate(_ALTERNATIVES.split(phrase)):
         # The pieces at odd places are the alternatives between the fixed ones.
-        choices = [_WORD.findall(choice.lower()) for choice in (piece.split("|") if index % 2 else [piece])]
+        choices = [
+            [*map(_read, _WORD.finditer(choice))] for choice in (piece.split("|") if index % 2 else [piece])
+        ]
         ends = [node.reach(words) for node in ends for words in choices]
     for node in ends:
         if node.value not in (None, cue):
