@@ -212,7 +212,7 @@ class Exercises:
         done = number / max(1, pools)
         mixture = next(mixture for until, mixture in self.stages if done < until)
         shares = {"text": mixture.text, "drill": mixture.drills, "task": mixture.tasks}
-        shares["ner"] = 1 - sum(shares.values())
+        shares["ner"] = max(0.0, 1 - sum(shares.values()))
         kinds = choose.choice(list(shares), POOL, p=list(shares.values())).tolist()
         made: list[Batch] = []
         for kind in shares:

@@ -22,14 +22,39 @@ class _Norm(nn.Module):
         return functional.rms_norm(x.float(), self.weight.shape, self.weight, EPSILON)
 
 
+class _Linear(nn.Linear):
+    """A matrix, and what an adapter of low rank adds to it (LoRA; Hu et al. 2021) once there is one."""
+
+    def __init__(self, given: int, returned: int) -> None:
+        super().__init__(given, returned, bias=False)
+        self.lora_A: nn.Parameter | None = None
+        self.lora_B: nn.Parameter | None = None
+
+    def adapt(self, rank: int, generator: torch.Generator) -> None:
+        """Begin an adapter that adds nothing yet; from here on it alone is trained.
+
+        The rows of the first matrix are about one long, so that what the second learns counts as it would in the whole
+        matrix.
+        """
+        self.weight.requires_grad_(False)
+        given = torch.randn(rank, self.in_features, generator=generator) / self.in_features**0.5
+        self.lora_A = nn.Parameter(given.to(self.weight.device))
+        self.lora_B = nn.Parameter(torch.zeros(self.out_features, rank, device=self.weight.device))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.lora_A is None or self.lora_B is None:
+            return functional.linear(x, self.weight)
+        return functional.linear(x, self.weight + self.lora_B @ self.lora_A)
+
+
 class _Attention(nn.Module):
     def __init__(self, size: Size) -> None:
         super().__init__()
         self.size = size
-        self.q_proj = nn.Linear(size.hidden, size.heads * size.head, bias=False)
-        self.k_proj = nn.Linear(size.hidden, size.kv_heads * size.head, bias=False)
-        self.v_proj = nn.Linear(size.hidden, size.kv_heads * size.head, bias=False)
-        self.o_proj = nn.Linear(size.heads * size.head, size.hidden, bias=False)
+        self.q_proj = _Linear(size.hidden, size.heads * size.head)
+        self.k_proj = _Linear(size.hidden, size.kv_heads * size.head)
+        self.v_proj = _Linear(size.hidden, size.kv_heads * size.head)
+        self.o_proj = _Linear(size.heads * size.head, size.hidden)
 
     def forward(self, x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
         batch, length, _ = x.shape
@@ -53,9 +78,9 @@ def _rotated(y: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Ten
 class _FeedForward(nn.Module):
     def __init__(self, size: Size) -> None:
         super().__init__()
-        self.gate_proj = nn.Linear(size.hidden, size.ffn, bias=False)
-        self.up_proj = nn.Linear(size.hidden, size.ffn, bias=False)
-        self.down_proj = nn.Linear(size.ffn, size.hidden, bias=False)
+        self.gate_proj = _Linear(size.hidden, size.ffn)
+        self.up_proj = _Linear(size.hidden, size.ffn)
+        self.down_proj = _Linear(size.ffn, size.hidden)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         out: torch.Tensor = self.down_proj(functional.silu(self.gate_proj(x)) * self.up_proj(x))
@@ -112,6 +137,14 @@ class Network(nn.Module):
                 # The matrices that write into the residual stream start at zero (muP; Yang et al. 2022).
                 ends = name.endswith(("o_proj.weight", "down_proj.weight"))
                 nn.init.normal_(parameter, std=0.0 if ends else 0.02, generator=generator)
+
+    def adapt(self, rank: int, seed: int) -> None:
+        """Begin an adapter on every matrix of the layers; all else keeps its weights."""
+        self.requires_grad_(False)
+        generator = torch.Generator().manual_seed(seed)
+        for module in self.modules():
+            if isinstance(module, _Linear):
+                module.adapt(rank, generator)
 
     @property
     def embedding(self) -> torch.Tensor:

@@ -33,6 +33,7 @@ from clinical.finetune.network import Network
 from clinical.finetune.packed import DRILL, Packed
 from clinical.finetune.provenance import history, provenance, write_history
 from clinical.finetune.sizes import SIZES, Size, size_of
+from clinical.finetune.small_adapter import CARD, write_adapter
 
 LATER_DRILLS = 0.1
 """The share of drills among the rows of other tasks once they are learned."""
@@ -47,8 +48,9 @@ class Plan:
 
     `tasks` is the share of rows of other tasks than `ner`; until `drills_until` all of them are drills, later a tenth.
 
-    `copy_weight` is the weight of the plain loss on the answers of `ner`, which is taken on `copy_share` of the rows.
-    With `meanings` the embeddings begin with those of MiniLM.
+    With `adapter_rank` an adapter of that rank (LoRA) on every matrix of the layers is trained, and no weight of the
+    model. `copy_weight` is the weight of the plain loss on the answers of `ner`, which is taken on `copy_share` of the
+    rows. With `meanings` the embeddings begin with those of MiniLM.
     """
 
     tokens: int = 400_000_000
@@ -69,6 +71,7 @@ class Plan:
     copy_share: float = 0.5
     average: float = 0.999
     dropout: float = 0.0
+    adapter_rank: int = 0
     meanings: bool = False
     seed: int = 0
     layers: dict[str, float] = field(default_factory=lambda: dict(Mixture().layers))
@@ -115,32 +118,43 @@ class Trainer:
         self.network = Network(size, plan.seed, plan.dropout).to(device)
         if plan.meanings:
             take_meanings(self.network, torch.from_numpy(packed.arrays["meanings"]))
+        if plan.adapter_rank:
+            self.network.adapt(plan.adapter_rank, plan.seed)
+        self._trained = {name: p for name, p in self.network.named_parameters() if p.requires_grad}
         self._forward = torch.compile(self.network, dynamic=True) if compiled else self.network
         self._autocast = (lambda: torch.autocast(device, torch.bfloat16)) if bfloat16 else nullcontext
         self._optimizers = self._made_optimizers()
-        self._average = [p.detach().clone() for p in self.network.parameters()]
+        self._average = self._weights()
         columns = [*packed.opening, *packed.closing]
         self._tags = torch.tensor(columns, device=device)
 
     def _made_optimizers(self) -> list[torch.optim.Optimizer]:
-        named = list(self.network.named_parameters())
-        matrices = [p for name, p in named if p.ndim == 2 and "embed" not in name]
-        rest = [p for name, p in named if p.ndim != 2 or "embed" in name]
+        matrices = [p for name, p in self._trained.items() if p.ndim == 2 and "embed" not in name]
+        rest = [p for name, p in self._trained.items() if p.ndim != 2 or "embed" in name]
         plan = self.plan
-        return [
-            torch.optim.Muon(matrices, lr=plan.muon_lr, weight_decay=plan.weight_decay),
-            torch.optim.AdamW(
-                rest, lr=plan.adam_lr, betas=(0.9, 0.95), weight_decay=0.01, fused=self.device == "cuda"
-            ),
+        made: list[torch.optim.Optimizer] = [
+            torch.optim.Muon(matrices, lr=plan.muon_lr, weight_decay=plan.weight_decay)
         ]
+        if rest:
+            fused = self.device == "cuda"
+            adam = torch.optim.AdamW(rest, lr=plan.adam_lr, betas=(0.9, 0.95), weight_decay=0.01, fused=fused)
+            made.append(adam)
+        return made
+
+    def _weights(self) -> list[torch.Tensor]:
+        """Return a copy of what is trained."""
+        return [p.detach().clone() for p in self._trained.values()]
 
     def start_from(self, folder: Path) -> None:
         """Take over the weights of a model folder of `transformers`."""
         from safetensors.torch import load_file
 
         weights = load_file(folder / "model.safetensors")
-        self.network.load_state_dict({name: weight.float() for name, weight in weights.items()})
-        self._average = [p.detach().clone() for p in self.network.parameters()]
+        weights = {name: weight.float() for name, weight in weights.items()}
+        if self.plan.adapter_rank:  # which begins anew
+            weights |= {name: p.detach() for name, p in self._trained.items()}
+        self.network.load_state_dict(weights)
+        self._average = self._weights()
 
     def losses(self, batch: Batch) -> dict[str, torch.Tensor]:
         """Return the losses of a batch by name, in nats: `text`, `drill`, `task`, or `ner` and `copy`."""
@@ -208,7 +222,7 @@ class Trainer:
         # Early averages forget the start.
         decay = min(self.plan.average, self.step / (self.step + 9))
         with torch.no_grad():
-            torch._foreach_lerp_(self._average, list(self.network.parameters()), 1 - decay)
+            torch._foreach_lerp_(self._average, list(self._trained.values()), 1 - decay)
         return {name: loss.detach() for name, loss in losses.items()}
 
     def save(self, path: Path) -> None:
@@ -233,9 +247,8 @@ class Trainer:
         self._average = state["average"]
 
     def averaged(self) -> dict[str, torch.Tensor]:
-        """Return the averaged weights by name."""
-        names = [name for name, _ in self.network.named_parameters()]
-        return {name: weight.cpu().contiguous() for name, weight in zip(names, self._average, strict=True)}
+        """Return the averaged weights of what is trained, by name."""
+        return {name: w.cpu().contiguous() for name, w in zip(self._trained, self._average, strict=True)}
 
     @torch.no_grad()
     def held_out_f1(self) -> dict[str, float]:
@@ -275,7 +288,7 @@ class Trainer:
     @contextmanager
     def _as_averaged(self) -> Iterator[None]:
         """Put the average in the place of the weights for a while."""
-        kept = [p.detach().clone() for p in self.network.parameters()]
+        kept = self._weights()
         self._put(self._average)
         self.network.eval()
         yield
@@ -284,7 +297,7 @@ class Trainer:
 
     @torch.no_grad()
     def _put(self, weights: Sequence[torch.Tensor]) -> None:
-        for parameter, weight in zip(self.network.parameters(), weights, strict=True):
+        for parameter, weight in zip(self._trained.values(), weights, strict=True):
             parameter.copy_(weight)
 
 
@@ -398,16 +411,7 @@ def write_model(trainer: Trainer, data: Path, out: Path, steps: list[dict[str, A
     for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
         if (data / name).is_file():
             shutil.copy(data / name, out / name)
-    card = {
-        "prompt": "ner.short.v1",
-        "prompts": {
-            "ask": "ask.quote.v1",
-            "summarize": "summarize.extract.v1",
-            "summarize.question": "summarize.question.v1",
-        },
-        "chunk_pieces": 96,
-        "labels": list(trainer.packed.labels),
-    }
+    card = {**CARD, "labels": list(trainer.packed.labels)}
     (out / "clinical.json").write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
     write_history(steps, out)
 
@@ -455,6 +459,8 @@ def main() -> None:
         except ValueError as error:
             parser.error(str(error))
         started = provenance()
+        if plan.adapter_rank and not given.start:
+            parser.error("an adapter wants a model to be trained on: --start")
         if given.tokens:
             plan = replace(plan, tokens=int(given.tokens))
         size = SIZES[given.size]
@@ -493,9 +499,13 @@ def main() -> None:
     before = history(given.start) if given.start else []
     # What led to the start was packed from the same data, or from less.
     before += [step for step in history(given.data) if step not in before]
-    write_model(trainer, given.data, given.out / "model", [*before, record])
+    made = given.out / ("adapter" if plan.adapter_rank else "model")
+    if plan.adapter_rank:
+        write_adapter(trainer.averaged(), given.start, made, [*before, record])
+    else:
+        write_model(trainer, given.data, made, [*before, record])
     if given.send:
-        send(given.out / "model", given.send)
+        send(made, given.send)
     print("complete" if complete else "not complete: the same call with --resume goes on", flush=True)
 
 

@@ -394,6 +394,7 @@ def test_a_setting_that_is_none_is_named() -> None:
         ),
         (["--data", "DATA", "--start", "nowhere"], "nowhere has no model.safetensors to begin with"),
         (["--data", "DATA", "--set", "muon=1"], "no setting 'muon'"),
+        (["--data", "DATA", "--set", "adapter_rank=8"], "an adapter wants a model to be trained on: --start"),
         (["--data", "DATA", "--out", "BEGUN"], "--resume goes on with it, another --out begins anew"),
     ],
 )
@@ -485,6 +486,40 @@ def test_from_texts_to_a_release_in_pieces_or_at_once(
     )
     assert "adapter" not in card.split("|")[0]
     assert str(tmp_path) not in card
+
+
+def test_an_adapter_is_trained_and_not_the_model(
+    data: Path, packed: Packed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Begun, killed and gone on with, it is read by peft and computes what was trained."""
+    import sys
+
+    import torch
+
+    from clinical.finetune import small_training
+    from clinical.finetune.small_training import Plan, write_model
+    from clinical.models import mistral
+
+    write_model(trainer_of(packed), data, tmp_path / "base", [RECORD])
+    begun = ["small_training.py", "--data", str(data), "--out", str(tmp_path), "--start", str(tmp_path / "base")]
+    settings = "--tokens 12800 --set batch_tokens=200 text_before=0 text_after=0 adapter_rank=4 average=0".split()
+    for arguments in ([*begun, *settings, "--until", "20"], [*begun, "--resume"]):
+        monkeypatch.setattr(sys, "argv", arguments)
+        small_training.main()
+    base = mistral.load(str(tmp_path / "base")).model
+    adapted = mistral.load(str(tmp_path / "base"), str(tmp_path / "adapter")).model
+    held = json.loads((tmp_path / "run.json").read_text(encoding="utf-8"))
+    trainer = trainer_of(packed, Plan(**held["plan"]))
+    trainer.load(tmp_path / small_training.CHECKPOINT)
+    assert (trainer.step, trainer.plan.steps) == (64, 64)
+    ids = torch.arange(2, 60)[None]
+    with torch.no_grad():
+        states = trainer.network.eval()(ids)
+        assert torch.allclose(states @ trainer.network.embedding.T, adapted(ids).logits, atol=0.02)
+        assert (adapted(ids).logits - base(ids).logits).abs().max() > 0.2
+    steps = json.loads((tmp_path / "adapter/history.json").read_text(encoding="utf-8"))
+    assert [step["step"] for step in steps] == ["training", "training"]
+    assert steps[1]["recipe"]["adapter_rank"] == 4
 
 
 def test_drills_come_first_and_a_tenth_of_them_later() -> None:
