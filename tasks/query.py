@@ -49,12 +49,16 @@ SHOWN = 6
 
 @dataclass(frozen=True)
 class Query:
-    """What is looked for. `words` say what it is about, the one that says most first; `names` have other names."""
+    """What is looked for. `words` say what it is about, the one that says most first; `names` have other names.
+
+    Those count `other_name` of the word that they stand for, where they are not the same.
+    """
 
     text: str
     words: tuple[Word, ...]
     names: tuple[Name, ...] = ()
     unclear: tuple[Unclear, ...] = ()
+    other_name: float = OTHER_NAME
 
     @cached_property
     def terms(self) -> dict[str, float]:
@@ -69,10 +73,10 @@ class Query:
                 terms[name.text.lower()] = own
             for other in name.others:
                 same = _is_short(name.text) or _is_short(other) or _is_whole(name)
-                weight = own * (SAME if same else OTHER_NAME)
+                weight = own * (SAME if same else self.other_name)
                 terms[other.lower()] = max(weight, terms.get(other.lower(), 0.0))
             for short in name.unsure:
-                terms.setdefault(short.lower(), own * OTHER_NAME)
+                terms.setdefault(short.lower(), own * self.other_name)
         return {term: weight for term, weight in terms.items() if weight}
 
     @property

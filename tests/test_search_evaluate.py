@@ -14,7 +14,7 @@ from clinical.cli import cli
 from clinical.corpora.retrieval import read_collection
 from clinical.errors import UsageError
 from clinical.index.collection import open_collection
-from clinical.index.ranking import WEIGHT_OF_MEANING, fuse
+from clinical.index.ranking import CHOSEN, fuse
 from clinical.scoring.retrieval import (
     MEASURES,
     Ranking,
@@ -140,11 +140,12 @@ def test_a_difference_is_paired() -> None:
 
 
 def test_the_fused_score_weighs_words_and_meaning() -> None:
-    fused = fuse({1: 8.0, 2: 4.0}, {1: 0.2, 2: 0.2, 3: 0.6})
-    words, meaning = 1 - WEIGHT_OF_MEANING, WEIGHT_OF_MEANING
-    expected = {1: words + 0.2 * meaning, 2: words / 2 + 0.2 * meaning, 3: 0.6 * meaning}
-    assert fused == pytest.approx(expected)
-    assert fuse({}, {3: 0.6}) == pytest.approx({3: 0.6 * meaning})
+    lexical, cosines = {1: 8.0, 2: 4.0}, {1: 0.2, 2: 0.2, 3: 0.6}
+    for meaning in (CHOSEN.meaning, 0.4):
+        words = 1 - meaning
+        expected = {1: words + 0.2 * meaning, 2: words / 2 + 0.2 * meaning, 3: 0.6 * meaning}
+        assert fuse(lexical, cosines, meaning) == pytest.approx(expected)
+    assert fuse({}, {3: 0.6}) == pytest.approx({3: 0.6 * CHOSEN.meaning})
 
 
 def test_the_table_is_what_is_read() -> None:

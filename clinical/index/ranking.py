@@ -25,13 +25,24 @@ BASELINES = ("bm25", "cosine", "rrf")
 RANK_CONSTANT = 60
 """Of reciprocal rank fusion, as its authors have it."""
 
-WEIGHT_OF_MEANING = 0.75
-"""Share of the cosine in the hybrid score; BM25 has the rest. This and what follows was chosen on the tuning halves of
-several collections together (`benchmarks/search.md`), over reciprocal rank fusion and min-max normalized scores."""
 
-EXAMPLES, PULL = 3, 0.5
-"""So many of the best passages say what else to search for, and with which share beside the query. With more pull
-what has many answers is found better, and what has one is found worse."""
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The numbers of a hybrid search.
+
+    `meaning` is the share of the cosine in the score; BM25 has the rest. So many `examples`, the best passages, say
+    what else to search for, with the share `pull` beside the query: with more of it what has many answers is found
+    better, and what has one is found worse.
+    """
+
+    meaning: float = 0.75
+    examples: int = 3
+    pull: float = 0.5
+
+
+CHOSEN = Settings()
+"""Chosen on the tuning halves of several collections together (`benchmarks/search.md`), over reciprocal rank fusion and
+min-max normalized scores."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +61,7 @@ def rank(
     mode: Mode,
     limit: int,
     filter: Filter = EVERYTHING,
+    settings: Settings = CHOSEN,
 ) -> list[Ranked]:
     """Return up to `limit` passages, the best first; `vector` is that of the query, needed unless lexical.
 
@@ -63,36 +75,42 @@ def rank(
     dense = dict(store.nearest(vector, limit, filter))
     if mode == "dense":
         return _best(dense, {"dense": dense}, limit)
-    scores = _fused(store, lexical, dense, vector)
-    if scores:
-        best = sorted(scores, key=lambda id: (-scores[id], id))[:EXAMPLES]
-        vector = towards(vector, store.vectors_of(best))
-        scores = _fused(store, lexical, dict(store.nearest(vector, limit, filter)), vector)
+    scores = _fused(store, lexical, dense, vector, settings.meaning)
+    if scores and settings.pull:
+        best = sorted(scores, key=lambda id: (-scores[id], id))[: settings.examples]
+        vector = towards(vector, store.vectors_of(best), settings.pull)
+        nearest = dict(store.nearest(vector, limit, filter))
+        scores = _fused(store, lexical, nearest, vector, settings.meaning)
     return _best(scores, {"lexical": lexical, "dense": dense}, limit)
 
 
 def _fused(
-    store: Index, lexical: Mapping[int, float], dense: Mapping[int, float], vector: NDArray[np.float32]
+    store: Index,
+    lexical: Mapping[int, float],
+    dense: Mapping[int, float],
+    vector: NDArray[np.float32],
+    meaning: float,
 ) -> dict[int, float]:
     others = [id for id in lexical if id not in dense]
-    return fuse(lexical, {**dense, **store.cosines_of(vector, others)})
+    return fuse(lexical, {**dense, **store.cosines_of(vector, others)}, meaning)
 
 
-def towards(vector: NDArray[np.float32], examples: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the vector moved towards the mean of the examples, of length one."""
+def towards(vector: NDArray[np.float32], examples: NDArray[np.float32], pull: float) -> NDArray[np.float32]:
+    """Return the vector moved by so much towards the mean of the examples, of length one."""
     import numpy as np
 
-    moved = vector + PULL * examples.mean(axis=0)
+    moved = vector + pull * examples.mean(axis=0)
     found: NDArray[np.float32] = (moved / np.linalg.norm(moved)).astype(np.float32)
     return found
 
 
-def fuse(lexical: Mapping[int, float], cosines: Mapping[int, float]) -> dict[int, float]:
+def fuse(
+    lexical: Mapping[int, float], cosines: Mapping[int, float], meaning: float = CHOSEN.meaning
+) -> dict[int, float]:
     """Return the hybrid score of each passage that has a cosine; one without words of the query has no BM25."""
     best = max(lexical.values(), default=0.0) or 1.0
     return {
-        id: WEIGHT_OF_MEANING * cosine + (1 - WEIGHT_OF_MEANING) * lexical.get(id, 0.0) / best
-        for id, cosine in cosines.items()
+        id: meaning * cosine + (1 - meaning) * lexical.get(id, 0.0) / best for id, cosine in cosines.items()
     }
 
 
