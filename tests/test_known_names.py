@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clinical.documents.annotations import Entity
-from clinical.facts.kinds import is_nothing, known_names
+from clinical.facts.kinds import is_department, is_nothing, known_names
 from clinical.models.known_names import KNOWN, with_known_names
 from clinical.prompts.labels import clinical_labels
 
@@ -50,10 +50,21 @@ def shown(found: list[Entity]) -> list[tuple[str, str]]:
         ("54yo F, temp 98F", [("54yo", "Age"), ("F", "Sex"), ("temp", "Test")]),
         ("68 y.o. M", [("68 y.o.", "Age"), ("M", "Sex")]),
         ("ALL NORMAL IN US", []),
+        ("Sex: F     Age: 71\tDate: 12 Mar 2025", [("F", "Sex"), ("71", "Age"), ("12 Mar 2025", "Date")]),
+        ("MRN: 55-20-981, seen 2025-01-20", [("55-20-981", None), ("2025-01-20", "Date")]),
+        ("calf TTP", []),
     ],
 )  # fmt: skip
 def test_names_are_known_by_themselves(text: str, names: list[tuple[str, str | None]]) -> None:
     assert named(text) == names
+
+
+def test_departments_are_known() -> None:
+    assert [
+        words
+        for words in ("Cardiology", "Neurology clinic", "clinic", "Cardiology note")
+        if is_department(words)
+    ] == ["Cardiology", "Neurology clinic"]
 
 
 def test_jots_are_nothing() -> None:
@@ -96,6 +107,14 @@ def test_jots_are_nothing() -> None:
         ("Mr. K. Adeyemi has gout", [("Adeyemi", "Medication", 0.8)], [("gout", "Disease")]),
         ("SURGICAL PATHOLOGY REPORT\nGout", [("SURGICAL", "Test", 0.5), ("PATHOLOGY", "Test", 0.4)],
          [("Gout", "Disease")]),
+        ("Service: Cardiology", [("Cardiology", "Test", 0.96)], []),
+        ("Cardiology", [("Cardiology", "Location", 0.9)], [("Cardiology", "Location")]),
+        ("Patient: Kowalski, Piotr  DOB", [("Piotr", "Test", 0.5)], []),
+        ("Patient: Ibuprofen, twice a day", [("twice a day", "Dosage", 0.5)],
+         [("Ibuprofen", "Medication"), ("twice a day", "Dosage")]),
+        ("SURGEON: Priya Raman, MD", [("Raman", "Disease", 0.5), ("MD", "Procedure", 0.7)], []),
+        ("MRN 4471120", [("4471120", "Date", 0.2)], []),
+        ("seen 09/30/2024", [("09/30/2024", "Result", 0.1)], [("09/30/2024", "Date")]),
         ("Clinic note 06/15/2024", [("06/15/2024", "Date", 0.8)], [("06/15/2024", "Date")]),
     ],
 )  # fmt: skip

@@ -20,9 +20,10 @@ from typing import Any
 import yaml
 
 from clinical.facts.phrases import PhraseTree
+from clinical.facts.quantities import find_dates
 from clinical.facts.synonyms import meaning_of, unclear_forms
 
-__all__ = ["Known", "is_nothing", "known_names"]
+__all__ = ["Known", "is_department", "is_nothing", "known_names"]
 
 LEAST_LETTERS = 7
 """A shorter word is not known by its ending: April is no ACE inhibitor."""
@@ -36,10 +37,18 @@ BESIDE = 100
 NO_FINDINGS = frozenset({"room air"})
 """Meanings of short forms that are no findings: the RA of "SpO2 93% RA"."""
 
+_NUMBER_OF_A_PERSON = re.compile(
+    r"\b(?:MRN|NHS|Accession|Account|Acct|SSN)\b(?:[ \t]*(?:No\.?|Number|#))?[ \t]*:?[ \t]*"
+    r"(?P<number>[A-Z]{0,3}[\d-]*\d(?:[ -]\d+)*)",
+    re.IGNORECASE,
+)
+
 _AGES = (
     re.compile(r"\b(?P<Age>\d{1,3} ?(?:y/?o\b|y\. ?o\.?(?!\w)))(?: ?(?P<Sex>[MF])\b)?", re.IGNORECASE),
     # "72M" only at the beginning of a line: "T 98F" is a temperature.
     re.compile(r"^\W{0,3}(?:\w+ note:? )?(?P<Age>\d{1,2})(?P<Sex>[MF])\b", re.MULTILINE),
+    re.compile(r"\b(?:Age|AGE)[ \t]*:[ \t]*(?P<Age>\d{1,3})\b(?![./-])"),
+    re.compile(r"\b(?:Sex|SEX|Gender|GENDER)[ \t]*:[ \t]*(?P<Sex>[MF]|[Mm]ale|[Ff]emale|MALE|FEMALE)\b"),
     re.compile(r"\b(?P<Duration>x ?\d+ ?(?:h|d|w|wk|mo|y|hrs?|hours?|days?|weeks?|months?|years?))\b"),
 )
 
@@ -63,6 +72,7 @@ class _Kinds:
     by_ending: Mapping[str, str]
     others: frozenset[str]
     nothing: frozenset[str]
+    departments: frozenset[str]
 
 
 def known_names(text: str) -> list[Known]:
@@ -93,7 +103,12 @@ def _listed(text: str) -> Iterator[Known]:
 
 
 def _jotted(text: str) -> Iterator[Known]:
-    """Yield ages, sexes and durations in the shorthand of notes: "54yo F", "72M", "x3d"."""
+    """Yield ages, sexes and durations in the shorthand of notes, "54yo F", "72M", "x3d", and dates in figures or words.
+
+    The number that a hospital knows a patient by is nothing that was found.
+    """
+    yield from (Known(*found.span("number"), None) for found in _NUMBER_OF_A_PERSON.finditer(text))
+    yield from (Known(day.start, day.end, "Date") for day in find_dates(text))
     for pattern in _AGES:
         for found in pattern.finditer(text):
             yield from (Known(*found.span(label), label) for label, said in found.groupdict().items() if said)
@@ -126,6 +141,17 @@ def is_nothing(text: str) -> bool:
     return text.lower().rstrip(".") in _kinds().nothing and text not in unclear_forms()
 
 
+def is_department(text: str) -> bool:
+    """Return whether words are the name of a department or a clinic, as in "Service: Cardiology"."""
+    words = text.lower().split()
+    return any(word in _kinds().departments for word in words) and _kinds().departments.issuperset(
+        word for word in words if word not in _OF_A_DEPARTMENT
+    )
+
+
+_OF_A_DEPARTMENT = frozenset(("clinic", "department", "service", "ward", "unit", "team", "of"))
+
+
 def _by_ending(word: str) -> str | None:
     kinds = _kinds()
     if len(word) < LEAST_LETTERS or not word.isalpha() or word in kinds.others:
@@ -139,6 +165,7 @@ def _kinds() -> _Kinds:
     text = resources.files("clinical.facts").joinpath("kinds.yaml").read_text(encoding="utf-8")
     listed = yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     nothing = frozenset(_split(listed.pop("nothing")))
+    departments = frozenset(_split(listed.pop("departments")))
     names, capitals = PhraseTree[str](), PhraseTree[str]()
     by_ending: dict[str, str] = {}
     others: set[str] = set()
@@ -153,7 +180,7 @@ def _kinds() -> _Kinds:
         others |= {*_split(group.get("but", ""))}
     ends = sorted(by_ending, key=len, reverse=True)
     pattern = re.compile(rf"({'|'.join(map(re.escape, ends))})s?$")
-    return _Kinds(names, capitals, pattern, by_ending, frozenset(others), nothing)
+    return _Kinds(names, capitals, pattern, by_ending, frozenset(others), nothing, departments)
 
 
 def _split(listed: Any) -> list[str]:

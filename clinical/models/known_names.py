@@ -14,7 +14,8 @@ from collections.abc import Set as AbstractSet
 from dataclasses import replace
 
 from clinical.documents.annotations import Entity
-from clinical.facts.kinds import Known, is_nothing, known_names
+from clinical.facts.kinds import Known, is_department, is_nothing, known_names
+from clinical.models.mention_edges import piece_of, with_clean_edges
 from clinical.models.whole_names import NAMED
 
 KNOWN = 0.8
@@ -33,13 +34,21 @@ PHRASES = frozenset({"History", "Family_history"})
 NAMED_THINGS = OVERRULED - {"Result"}
 
 _VALUE = re.compile(
-    r"\s*(\d[\d.,]*\s*%?|neg(?:ative)?|pos(?:itive)?|wnl|nl|normal|elevated|high|low)", re.IGNORECASE
+    r"\s*((?:\d[\d.,]*\s*%?|neg(?:ative)?|pos(?:itive)?|wnl|nl|normal|elevated|high|low)"
+    r"(?:[ ]?[(\[]?[HL]{1,2}[)\]]?)?)",
+    re.IGNORECASE,
 )
 _NUMBER_OF_A_LIST = re.compile(
     r"^[ \t]*(?:[-*•#]+[ \t]*)?(?:\(?(?:\d{1,2}|[A-Za-z])[.):]|[-*•#]+)(?=\s)", re.MULTILINE
 )
+_NAME = r"[A-Z][a-z][\w'’-]*"
 _PERSON = re.compile(
-    r"\b(?:Dr|Mr|Mrs|Ms|Miss|Prof)\b\.?(?:[ \t]+[A-Z]\.?(?![\w]))*(?:[ \t]+[A-Z][a-z][\w'’-]*){1,2}"
+    rf"\b(?:Dr|Mr|Mrs|Ms|Miss|Prof|MD|RN)\b\.?(?:[ \t]+[A-Z]\.?(?![\w]))*(?:[ \t]+{_NAME}){{1,2}}"
+    # "Patient: Doe, Jane": alone in its field, so that it is nobody who speaks.
+    rf"|(?<=\b[Nn]ame:)[ \t]+{_NAME}(?:,?[ \t]{_NAME})*"
+    rf"|^Patient:[ \t]+{_NAME},?[ \t]{_NAME}(?=[ \t]*(?:$|\t|[ ]{{2}}))"
+    rf"|(?:\b[A-Z]\.[ \t]?)*{_NAME},?[ \t]+(?:MD|M\.D\.|DO|RN|NP|PA-C)\b",
+    re.MULTILINE,
 )
 _TITLE = re.compile(
     r"\A\s*(?:[A-Z][\w/&-]*[ \t]+){0,4}(?i:notes?|report|summary|letter|consultation|record|list)\b(?=[^\n.:]{0,40}$)",
@@ -58,10 +67,14 @@ def with_known_names(text: str, found: Sequence[Entity], asked: AbstractSet[str]
     """
     people = _places(text, _PERSON)
     apart = people | _places(text, _NUMBER_OF_A_LIST) | _places(text, _TITLE)
-    kept = [_trimmed(entity) for entity in found if not apart.issuperset(range(entity.start, entity.end))]
+    kept = [
+        _trimmed(entity)
+        for entity in with_clean_edges(text, found, asked)
+        if not apart.issuperset(range(entity.start, entity.end))
+    ]
     coming = deque(
         sorted(
-            (entity for entity in kept if entity.text and not is_nothing(entity.text)),
+            (entity for entity in kept if _says_something(entity)),
             key=lambda entity: (entity.start, entity.end),
         )
     )
@@ -98,7 +111,7 @@ def _settled(text: str, name: Known, touching: Sequence[Entity], asked: Abstract
         yield from _test_and_value(text, own, around[0], asked)
     elif around[0].label == "Result" and name.label == "Test" and around[0].end == name.end:
         # "BP 36.8 HR": the value belongs to the test before it.
-        yield _cut(text, around[0], around[0].start, name.start)
+        yield piece_of(text, around[0], around[0].start, name.start)
         yield own
     elif _gives_way(around[0], name):
         yield own
@@ -114,14 +127,7 @@ def _test_and_value(text: str, own: Entity, longer: Entity, asked: AbstractSet[s
         return
     yield replace(own, score=longer.score)
     if "Result" in asked:
-        yield replace(_cut(text, longer, *value.span(1)), label="Result")
-
-
-def _cut(text: str, entity: Entity, start: int, end: int) -> Entity:
-    """Return the entity with these ends, without blanks at them."""
-    said = text[start:end]
-    start, end = start + len(said) - len(said.lstrip()), end - len(said) + len(said.rstrip())
-    return replace(entity, start=start, end=end, text=text[start:end])
+        yield replace(piece_of(text, longer, *value.span(1)), label="Result")
 
 
 def _gives_way(longer: Entity, name: Known) -> bool:
@@ -162,6 +168,12 @@ def _trimmed(entity: Entity) -> Entity:
     first, last = words[0].start(), words[-1].end()
     text = entity.text[first:last].rstrip(_EDGES)
     return replace(entity, start=entity.start + first, end=entity.start + first + len(text), text=text)
+
+
+def _says_something(entity: Entity) -> bool:
+    """Return whether an entity is more than jots or the name of a department: "Service: Cardiology"."""
+    is_place = entity.label in NAMED_THINGS and is_department(entity.text)
+    return bool(entity.text) and not is_nothing(entity.text) and not is_place
 
 
 def _says_nothing(word: str) -> bool:
