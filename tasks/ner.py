@@ -25,6 +25,8 @@ from clinical.errors import UsageError
 from clinical.facts.abbreviations import expand_abbreviations
 from clinical.facts.assertion import assess
 from clinical.facts.language import foreign_document
+from clinical.facts.replies import assert_answers
+from clinical.facts.units import find_turns, find_units
 from clinical.models.settings import SMALL_MISTRAL, choose_system
 from clinical.prompts.labels import Label, clinical_labels, core_labels
 
@@ -179,7 +181,11 @@ def _complete(text: str, entities: Sequence[Entity], assertion: bool) -> list[En
     sections, sentences = find_sections(text), split_sentences(text)
     findings = [entity for entity in entities if not _in_heading(entity, sections)]
     placed = [_placed(entity, sections) for entity in expand_abbreviations(text, findings, sentences)]
-    return assess(text, placed, sections, sentences) if assertion else placed
+    if not assertion:
+        return placed
+    assessed = assess(text, placed, sections, sentences)
+    # "Any fever?" says nothing of a fever; its answer does.
+    return assert_answers(text, assessed, find_units(text)) if find_turns(text) else assessed
 
 
 def _placed(entity: Entity, sections: Sequence[Section]) -> Entity:

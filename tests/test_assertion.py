@@ -221,6 +221,7 @@ OTHERS = [
     ("Oxycodone 5 mg p.r.n. «pain»", "hypothetical", "p.r.n"),
     ("Heparin for «DVT» prophylaxis.", "hypothetical", "prophylaxis"),
     ("At risk for «falls».", "hypothetical", "At risk for"),
+    ("The risks, including «bleeding» and infection, were explained.", "hypothetical", "risks, including"),
     ("Risks include but are not limited to bleeding and «infection».", "hypothetical", "Risks include"),
     ("Potential complications include «bleeding».", "hypothetical", "Potential complications include"),
     ("Monitor for «hypotension».", "hypothetical", "Monitor for"),

@@ -50,6 +50,15 @@ def test_entities_get_section_assertion_and_expansion() -> None:
     assert extract([NOTE], short)[0].entities[0].expansion in (None, "Congestive heart failure")
 
 
+def test_in_a_dialogue_the_answer_tells() -> None:
+    note = Note("d", "Doctor: Any fever?\nPatient: No.\nDoctor: Any cough?\nPatient: Yes.\n")
+    (found,) = extract([note], Scripted(("fever", "Symptom"), ("cough", "Symptom")))
+    assert [entity.assertion and entity.assertion.status for entity in found.entities] == [
+        "negated",
+        "present",
+    ]
+
+
 def test_assertion_can_be_left_out_and_a_threshold_set() -> None:
     recognizer = Scripted(("chest pain", "Symptom"), ("stable", "Severity"))
     (all_found,) = extract([NOTE], recognizer, assertion=False)

@@ -65,7 +65,7 @@ def whole_mentions(text: str, entities: Sequence[Entity], units: Sequence[Unit])
             joined[-1] = replace(entity, start=before.start, text=text[before.start : entity.end])
         else:
             joined.append(entity)
-    return assert_answers(joined, units)
+    return assert_answers(text, joined, units)
 
 
 _OUT_OF_RANGE = re.compile(

@@ -65,7 +65,9 @@ _NO = re.compile(
     re.I,
 )
 _YES = re.compile(
-    r"\W*(?:(?:um|uh|oh|well),?\s+)*(?:yes|yeah|yep|yup|i do|i have|sure|correct|right|it is|mm-?hm+)\b", re.I
+    r"\W*(?:(?:um|uh|oh|well),?\s+)*(?:yes|yeah|yep|yup|i do|i have|sure|correct|right|it is|mm-?hm+|a (?:little|bit)"
+    r"|sometimes|occasionally|some|often)\b",
+    re.I,
 )
 _ITEM_INSIDE = re.compile(r"[,.]\s*\d{1,2}\.\s+(?=[A-Z])")
 _EDGES = " \t\r\n\f\v\xa0,;"
