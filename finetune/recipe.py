@@ -37,12 +37,16 @@ def names_of(task: Task) -> Sequence[str]:
 
 @dataclass(frozen=True)
 class Lora:
-    """The adapter: `targets` are `all-linear`, or names of layers such as `q_proj`."""
+    """The adapter: `targets` are `all-linear`, or names of layers such as `q_proj`.
+
+    `start` is the adapter to go on from: a folder, or a task that the base has an adapter for.
+    """
 
     r: int = 16
     alpha: int = 32
     dropout: float = 0.0
     targets: tuple[str, ...] = ("all-linear",)
+    start: str = ""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Writes the adapter that a small model was trained with as peft reads it, with its card and its history."""
+"""The adapter on a small model as a folder: what peft reads, with its card and its history."""
 
 from __future__ import annotations
 
@@ -25,6 +25,9 @@ CARD = {
 }
 """The prompts that rows are written in, and how much of a note the model saw at a time."""
 
+# What peft puts around the names of the matrices.
+_BEFORE, _BEHIND = "base_model.model.", ".weight"
+
 
 def write_adapter(
     weights: Mapping[str, torch.Tensor], base: Path, out: Path, steps: Sequence[dict[str, Any]]
@@ -36,7 +39,7 @@ def write_adapter(
     from safetensors.torch import save_file
 
     out.mkdir(parents=True, exist_ok=True)
-    named = {f"base_model.model.{name}.weight": weight.half() for name, weight in weights.items()}
+    named = {f"{_BEFORE}{name}{_BEHIND}": weight.half() for name, weight in weights.items()}
     save_file(named, out / "adapter_model.safetensors", metadata={"format": "pt"})
     ranks = {weight.shape[0] for name, weight in weights.items() if name.endswith("lora_A")}
     (rank,) = ranks
@@ -59,6 +62,19 @@ def write_adapter(
     }
     _write(out / "clinical.json", {**CARD, **tied, "rank": rank})
     write_history(list(steps), out)
+
+
+def read_adapter(folder: Path) -> dict[str, torch.Tensor]:
+    """Return the matrices of an adapter as they were given to `write_adapter`."""
+    from safetensors.torch import load_file
+
+    held = load_file(folder / "adapter_model.safetensors")
+    return {name.removeprefix(_BEFORE).removesuffix(_BEHIND): weight.float() for name, weight in held.items()}
+
+
+def rank_of(folder: Path) -> int:
+    """Return the rank of an adapter."""
+    return int(json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))["r"])
 
 
 def _write(path: Path, content: object) -> None:

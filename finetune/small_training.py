@@ -33,7 +33,7 @@ from clinical.finetune.network import Network
 from clinical.finetune.packed import DRILL, Packed
 from clinical.finetune.provenance import history, provenance, write_history
 from clinical.finetune.sizes import SIZES, Size, size_of
-from clinical.finetune.small_adapter import CARD, write_adapter
+from clinical.finetune.small_adapter import CARD, rank_of, read_adapter, write_adapter
 
 LATER_DRILLS = 0.1
 """The share of drills among the rows of other tasks once they are learned."""
@@ -154,6 +154,12 @@ class Trainer:
         if self.plan.adapter_rank:  # which begins anew
             weights |= {name: p.detach() for name, p in self._trained.items()}
         self.network.load_state_dict(weights)
+        self._average = self._weights()
+
+    def go_on_from(self, adapter: Path) -> None:
+        """Take over the matrices of an adapter that `write_adapter` wrote."""
+        begun = read_adapter(adapter)
+        self.network.load_state_dict({**self.network.state_dict(), **begun})
         self._average = self._weights()
 
     def losses(self, batch: Batch) -> dict[str, torch.Tensor]:
@@ -427,6 +433,9 @@ def main() -> None:
     )
     parser.add_argument("--size", choices=SIZES, default="8x320", help="layers x width")
     parser.add_argument("--start", type=Path, help="a model folder to begin with, instead of nothing")
+    parser.add_argument(
+        "--adapter", type=Path, help="an adapter on it to go on from, in place of all weights"
+    )
     parser.add_argument("--set", nargs="*", default=[], metavar="NAME=VALUE", help="other values of the plan")
     parser.add_argument("--tokens", type=float, help="tokens of the whole run")
     parser.add_argument("--minutes", type=float, help="stop after so many minutes of training")
@@ -447,6 +456,8 @@ def main() -> None:
         parser.error(f"{given.data} has no data.safetensors; `clinical finetune pretrain prepare` makes it")
     if given.start and not (given.start / "model.safetensors").is_file():
         parser.error(f"{given.start} has no model.safetensors to begin with")
+    if given.adapter and not (given.adapter / "adapter_model.safetensors").is_file():
+        parser.error(f"{given.adapter} has no adapter_model.safetensors to go on from")
     if begun and not resumed:
         parser.error(f"there is a run in {given.out}: --resume goes on with it, another --out begins anew")
     packed = Packed.open(given.data / "data.safetensors")
@@ -459,6 +470,8 @@ def main() -> None:
         except ValueError as error:
             parser.error(str(error))
         started = provenance()
+        if given.adapter:
+            plan = replace(plan, adapter_rank=rank_of(given.adapter))
         if plan.adapter_rank and not given.start:
             parser.error("an adapter wants a model to be trained on: --start")
         if given.tokens:
@@ -475,6 +488,8 @@ def main() -> None:
     else:
         if given.start:
             trainer.start_from(given.start)
+        if given.adapter:
+            trainer.go_on_from(given.adapter)
         written = {"plan": asdict(plan), "size": asdict(size), "started": started}
         (given.out / "run.json").write_text(json.dumps(written, indent=1) + "\n", encoding="utf-8")
     parameters = sum(p.numel() for p in trainer.network.parameters())
@@ -496,7 +511,7 @@ def main() -> None:
         "held_out_bits_per_byte": round(bits, 4),
         "held_out_f1": f1,
     }
-    before = history(given.start) if given.start else []
+    before = history(given.adapter or given.start) if given.start else []
     # What led to the start was packed from the same data, or from less.
     before += [step for step in history(given.data) if step not in before]
     made = given.out / ("adapter" if plan.adapter_rank else "model")

@@ -38,6 +38,7 @@ from clinical.finetune.provenance import provenance
 from clinical.finetune.recipe import Recipe
 from clinical.finetune.rows import IGNORED, chat_format
 from clinical.finetune.run_folder import RunFolder, write
+from clinical.finetune.start import starting_adapter
 from clinical.models.chat import ChatFormat
 from clinical.models.fingerprint import file_sha256, fingerprint, tokenizer_sha256
 from clinical.models.mistral import (
@@ -68,6 +69,7 @@ class Run:
     chat: ChatFormat
     prepared: Prepared
     watch: Watch
+    start: Path | None = None
     began: float = field(default_factory=time.monotonic)
     tokens: int = 0
     seconds_before: float = 0.0
@@ -123,9 +125,11 @@ def train(
     hush_libraries()
     tokenizer = load_tokenizer(base)
     chat = chat_format(tokenizer, recipe.chat)
+    start = starting_adapter(recipe, base)
     prepared = prepared or prepare(recipe, tokenizer, chat)
     preflight.look(recipe, prepared, tokenizer, chat).check()
-    run = Run(recipe, RunFolder(out), base, tokenizer, chat, prepared, watch or (lambda record: None))
+    told = watch or (lambda record: None)
+    run = Run(recipe, RunFolder(out), base, tokenizer, chat, prepared, told, start)
     if run.is_first:
         run.folder.begin(recipe, resume=resume)
         _describe(run)
@@ -230,7 +234,7 @@ def make_trainer(run: Run) -> Any:
         train_dataset=dataset,
         eval_dataset=held_out,
         processing_class=run.tokenizer,
-        peft_config=_adapter(recipe),
+        peft_config=None if run.start else _adapter(recipe),
         **(
             {"data_collator": _collate(run.tokenizer.pad_token_id)}
             if recipe.train.loss == "decisions"
@@ -248,10 +252,21 @@ def make_trainer(run: Run) -> Any:
 
 
 def _network(run: Run) -> Any:
+    """Return what is trained: the base, with the adapter that the run goes on from, if it does."""
     import torch
 
-    if run.devices > 1 and torch.cuda.is_available():
-        return _network_of_many(run)
+    many = run.devices > 1 and torch.cuda.is_available()
+    network = _network_of_many(run) if many else _network_of_one(run)
+    if run.start is None:
+        return network
+    from peft import PeftModel
+
+    return PeftModel.from_pretrained(network, run.start, is_trainable=True, local_files_only=True)
+
+
+def _network_of_one(run: Run) -> Any:
+    import torch
+
     network = load_network(run.base, four_bit=run.recipe.method == "qlora")
     if (
         compute_bytes(run.recipe, "cuda" if torch.cuda.is_available() else "cpu") == 4

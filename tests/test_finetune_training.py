@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +90,40 @@ def test_the_adapter_is_one_that_the_tasks_take(straight: Path, base: Path) -> N
     assert (tagger.template.name, tagger.chunk_pieces) == ("ner.short.v1", 96)
     (found,) = tagger.tag(["Given aspirin."], by_name(["Medication"]))
     assert all("Given aspirin."[entity.start : entity.end] == entity.text for entity in found)
+
+
+def test_a_run_can_go_on_from_an_adapter(straight: Path, base: Path, tmp_path: Path) -> None:
+    best = json.loads((straight / "clinical.json").read_text(encoding="utf-8"))
+    begun = recipe(base)
+    further = replace(begun, lora=replace(begun.lora, start=str(straight)))
+    out = train(further, tmp_path / "further")
+    first, *_, last = [record for record in lasting(out) if "score" in record]
+    assert first["eval_loss"] == pytest.approx(best["dev_scores"]["eval_loss"], abs=1e-4)
+    assert last["eval_loss"] < first["eval_loss"] - 0.02
+    assert json.loads((out / "adapter_config.json").read_text(encoding="utf-8"))["r"] == begun.lora.r
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"start": "nowhere"}, "lora.start: nowhere is neither the folder of an adapter nor a task that"),
+        ({"start": "STRAIGHT", "r": 16}, "--set lora.r=4 --set lora.alpha=8"),
+        ({"start": "OTHER"}, "was trained on another base"),
+    ],
+)
+def test_an_adapter_that_does_not_fit_is_no_start(
+    changed: dict[str, Any], said: str, straight: Path, base: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(straight, other)
+    card = json.loads((other / "clinical.json").read_text(encoding="utf-8"))
+    (other / "clinical.json").write_text(json.dumps({**card, "base_fingerprint": "0"}), encoding="utf-8")
+    places = {"STRAIGHT": str(straight), "OTHER": str(other)}
+    begun = recipe(base)
+    lora = replace(begun.lora, **{**changed, "start": places.get(changed["start"], changed["start"])})
+    with pytest.raises(UsageError, match=re.escape(said)):
+        train(replace(begun, lora=lora), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_run_that_was_killed_goes_on_exactly_where_it_was(

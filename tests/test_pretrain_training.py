@@ -501,8 +501,25 @@ def test_an_adapter_is_trained_and_not_the_model(
     from clinical.models import mistral
 
     write_model(trainer_of(packed), data, tmp_path / "base", [RECORD])
-    begun = ["small_training.py", "--data", str(data), "--out", str(tmp_path), "--start", str(tmp_path / "base")]
-    settings = "--tokens 12800 --set batch_tokens=200 text_before=0 text_after=0 adapter_rank=4 average=0".split()
+    begun = [
+        "small_training.py",
+        "--data",
+        str(data),
+        "--out",
+        str(tmp_path),
+        "--start",
+        str(tmp_path / "base"),
+    ]
+    settings = [
+        "--tokens",
+        "12800",
+        "--set",
+        "batch_tokens=200",
+        "text_before=0",
+        "text_after=0",
+        "adapter_rank=4",
+        "average=0",
+    ]
     for arguments in ([*begun, *settings, "--until", "20"], [*begun, "--resume"]):
         monkeypatch.setattr(sys, "argv", arguments)
         small_training.main()
@@ -520,6 +537,12 @@ def test_an_adapter_is_trained_and_not_the_model(
     steps = json.loads((tmp_path / "adapter/history.json").read_text(encoding="utf-8"))
     assert [step["step"] for step in steps] == ["training", "training"]
     assert steps[1]["recipe"]["adapter_rank"] == 4
+
+    further = trainer_of(packed, Plan(**held["plan"]))
+    further.start_from(tmp_path / "base")
+    further.go_on_from(tmp_path / "adapter")
+    with torch.no_grad():
+        assert torch.allclose(further.network.eval()(ids), states, atol=0.02)
 
 
 def test_drills_come_first_and_a_tenth_of_them_later() -> None:
