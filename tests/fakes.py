@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import signal
@@ -39,7 +40,8 @@ class FakeJob:
     """A job without a model: counts the capitalised words of a note. The words of a note can make it misbehave.
 
     "KILL" ends the worker as if memory had run out, "KILL ONCE" only the first time, "BUG" raises a foreign
-    exception that quotes the note. `journal` names a file to which every processed id is appended.
+    exception that quotes the note, "REMARK" logs a line for the user. `journal` names a file to
+    which every processed id is appended.
     """
 
     batch_size: int = 1
@@ -77,6 +79,8 @@ class FakeProcessor:
             with self.job.journal.open("a") as journal:
                 journal.write(note.id + "\n")
         time.sleep(self.job.seconds)
+        if "REMARK" in note.text:
+            logging.getLogger("clinical.fake").warning("there are notes like this")
         if "WRONG CALL" in note.text:
             raise UsageError("no label 'Diseese'")
         if "UNREADABLE" in note.text:

@@ -158,6 +158,18 @@ def test_a_document_that_kills_its_worker_is_tried_twice_and_named(
     )
 
 
+def test_what_workers_remark_is_said_once_beside_the_progress(tmp_path: Path) -> None:
+    lines: list[str] = []
+
+    class Shown(PlainProgress):
+        def say(self, line: str) -> None:
+            lines.append(line)
+
+    documents = [note(f"{n}.txt", "REMARK") for n in range(4)]
+    run(FakeJob(), documents, tmp_path, Shown(None), workers=2)
+    assert lines == ["using fake, model capitals", "there are notes like this"]
+
+
 def test_a_worker_that_dies_by_chance_costs_nothing(tmp_path: Path) -> None:
     documents = [note(f"{n}.txt", "KILL ONCE" if n == 1 else "Fine") for n in range(4)]
     assert go(tmp_path / "out", documents, FakeJob(journal=tmp_path / "journal")) == Tally(done=4)

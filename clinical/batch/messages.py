@@ -5,22 +5,32 @@ from __future__ import annotations
 import logging
 import sys
 import warnings
+from collections.abc import Callable
 
 
 class _Lines(logging.Handler):
-    """Writes each record as a plain line to what is standard error at that moment."""
+    """Says each record as a plain line."""
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        super().__init__()
+        self._say = say
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write one line."""
-        print(self.format(record), file=sys.stderr, flush=True)
+        """Say one line."""
+        self._say(self.format(record))
 
 
-def show_remarks() -> None:
+def to_stderr(line: str) -> None:
+    """Print a line to what is standard error at that moment."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def show_remarks(say: Callable[[str], None] = to_stderr) -> None:
     """Let what the package's modules log (such as "preparing the light model …") reach the user as lines."""
     logger = logging.getLogger("clinical")
     logger.setLevel(logging.INFO)
     if not any(isinstance(handler, _Lines) for handler in logger.handlers):
-        logger.addHandler(_Lines())
+        logger.addHandler(_Lines(say))
 
 
 def hush_libraries() -> None:

@@ -54,14 +54,31 @@ class _Refusal:
     message: str
 
 
-_Message = _Ready | _Results | _Refusal | None
+@dataclass(frozen=True)
+class _Remark:
+    """A line for the user, who sees it where the parent shows the run."""
+
+    line: str
+
+
+_Message = _Ready | _Results | _Refusal | _Remark | None
 
 
 def _work(connection: Connection, job: Job, one_thread: bool) -> None:
     """Live as a worker: load, say so, then answer every batch until told to stop by an empty one."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process; the parent decides
     threading.Thread(target=_leave_with_parent, daemon=True).start()
-    show_remarks()
+    sending = threading.Lock()
+
+    def send(message: _Message) -> None:
+        with sending:
+            connection.send(message)
+
+    def remark(line: str) -> None:
+        with contextlib.suppress(OSError):
+            send(_Remark(line))
+
+    show_remarks(remark)
     hush_libraries()
     if one_thread:
         os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))
@@ -70,16 +87,16 @@ def _work(connection: Connection, job: Job, one_thread: bool) -> None:
             processor = job.load()
         except ClinicalError as error:
             kind = UsageError if isinstance(error, UsageError) else ClinicalError
-            return connection.send(_Refusal(kind, str(error)))
+            return send(_Refusal(kind, str(error)))
         except Exception:
             # A bug; no note has been read yet that its traceback could quote.
-            return connection.send(_Refusal(RuntimeError, traceback.format_exc()))
-        connection.send(_Ready(processor.identity))
+            return send(_Refusal(RuntimeError, traceback.format_exc()))
+        send(_Ready(processor.identity))
         while batch := connection.recv():
             try:
-                connection.send(_Results(attempt(processor.process, batch)))
+                send(_Results(attempt(processor.process, batch)))
             except UsageError as error:
-                return connection.send(_Refusal(UsageError, str(error)))
+                return send(_Refusal(UsageError, str(error)))
 
 
 def _leave_with_parent() -> None:
@@ -165,6 +182,7 @@ class Workers:
         self._has_results = False
         self._deaths_in_a_row = 0
         self._failed_loads = 0
+        self._remarks: set[str] = set()
 
     def __enter__(self) -> Workers:
         return self
@@ -234,6 +252,12 @@ class Workers:
             return self._bury(worker)
         if isinstance(message, _Refusal):
             raise message.kind(message.message)
+        if isinstance(message, _Remark):
+            # Workers that remark the same are heard once.
+            if message.line not in self._remarks:
+                self._remarks.add(message.line)
+                self._say(message.line)
+            return []
         if isinstance(message, _Ready):
             worker.is_loaded = True
             self._failed_loads = 0
