@@ -50,6 +50,7 @@ def rehearsal(recipe: Recipe, folder: Path) -> Recipe:
         max_length=max(recipe.max_length, LENGTH),
         allow_truncated=ROWS * len(data),
         train=train,
+        lora=replace(recipe.lora, start=""),  # an adapter of the real base fits no clone
         evaluate=replace(recipe.evaluate, every=0, rows=2, max_new_tokens=8),
         save=replace(recipe.save, every=0),
     )

@@ -3,7 +3,7 @@
     python -m clinical.finetune.mistral_release --base build/run/model --tokenizer build/mini \\
         --out clinical/models/weights/clinical-mini --gold ncbi_disease:dev,maccrobat:dev
     python -m clinical.finetune.mistral_release --base build/run/model --tokenizer build/mini \\
-        --adapter build/suite --tasks ask,search,summarize --out clinical/models/weights/clinical-mini-suite
+        --adapter build/suite --tasks ask,search,summarize --out clinical/models/weights/clinical-mini
     python -m clinical.finetune.mistral_release --help
 """
 

@@ -26,7 +26,7 @@ from clinical.index.filters import EVERYTHING, Filter
 from clinical.index.update import Changes
 from clinical.index.words import words_of
 from clinical.models.embedders import TextEmbedder
-from clinical.models.settings import SMALL_SUITE, choose_system
+from clinical.models.settings import SMALL_MISTRAL, choose_system
 from clinical.tasks.evidence import Stretch, Told, gather, is_title, sections_of
 from clinical.tasks.likelihood import LikelihoodScorer, core
 from clinical.tasks.named_patient import read_question, sort_out
@@ -216,7 +216,7 @@ def load_answerer(
     from clinical.tasks.ask_mistral import ByModel, MistralAnswerer
     from clinical.tasks.yes_no import YesNoAnswerer
 
-    loaded = load(chosen or SMALL_SUITE, "ask", adapter)
+    loaded = load(chosen or SMALL_MISTRAL, "ask", adapter)
     if yes_no is not None:
         # The sentences are quoted by light; the model decides by them.
         name = "ask.pubmedqa.v1" if yes_no == "study" else "ask.yesno.v1"

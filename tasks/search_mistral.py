@@ -145,5 +145,5 @@ def load_chooser(model: str | None, adapter: str | None = None, prompt: str | No
     from clinical.models.loading import load
     from clinical.prompts import templates
 
-    loaded = load(model or settings.chosen_model() or settings.SMALL_SUITE, "search", adapter)
+    loaded = load(model or settings.chosen_model() or settings.SMALL_MISTRAL, "search", adapter)
     return MistralChooser(loaded.model, templates.load(prompt or PROMPT))

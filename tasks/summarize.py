@@ -24,7 +24,7 @@ from clinical.facts.language import foreign_document
 from clinical.facts.mentions import whole_mentions
 from clinical.facts.terms import content
 from clinical.facts.units import find_units
-from clinical.models.settings import SMALL_SUITE, choose_system
+from clinical.models.settings import SMALL_MISTRAL, choose_system
 from clinical.tasks.ner import Recognizer, extract, load_recognizer
 from clinical.tasks.omissions import find_omissions
 from clinical.tasks.remarks import remarks
@@ -110,7 +110,7 @@ def load_summarizer(
         return _light(chosen)
     from clinical.models import mistral_summarizer
 
-    return mistral_summarizer.load(chosen or SMALL_SUITE, adapter=adapter, prompt=prompt)
+    return mistral_summarizer.load(chosen or SMALL_MISTRAL, adapter=adapter, prompt=prompt)
 
 
 def _light(model: str | None) -> Summarizer:

@@ -95,8 +95,8 @@ def test_a_model_that_is_not_here_is_not_downloaded() -> None:
     with pytest.raises(UsageError) as error:
         mistral.load("somebody/some-model")
     assert str(error.value) == (
-        "no model 'somebody/some-model' on this machine: give one of clinical-mini, clinical-mini-suite, a folder, "
-        "or a hub id that has been downloaded (`hf download somebody/some-model`)"
+        "no model 'somebody/some-model' on this machine: give one of clinical-mini, a folder, or a "
+        "hub id that has been downloaded (`hf download somebody/some-model`)"
     )
     with pytest.raises(UsageError, match="no model 'no such name'"):
         mistral.load("no such name")

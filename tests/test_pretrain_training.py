@@ -75,7 +75,8 @@ def packed(data: Path) -> Packed:
 
 def trainer_of(packed: Packed, plan: Any = None) -> Any:
     from clinical.finetune.sizes import SIZES
-    from clinical.finetune.small_training import Plan, Trainer
+    from clinical.finetune.small_plan import Plan
+    from clinical.finetune.small_trainer import Trainer
 
     return Trainer(plan or Plan(tokens=64 * 200, batch_tokens=200), SIZES["toy"], packed, "cpu", False, False)
 
@@ -167,7 +168,8 @@ def test_each_decision_has_its_options(packed: Packed) -> None:
 def test_pieces_add_up_to_the_run_bit_for_bit(data: Path, packed: Packed, tmp_path: Path) -> None:
     import torch
 
-    from clinical.finetune.small_training import CHECKPOINT, Plan, batches_of, train
+    from clinical.finetune.small_plan import Plan
+    from clinical.finetune.small_training import CHECKPOINT, batches_of, train
 
     torch.set_num_threads(1)
     plan = Plan(
@@ -203,7 +205,8 @@ def test_pieces_add_up_to_the_run_bit_for_bit(data: Path, packed: Packed, tmp_pa
 
 
 def test_other_processes_make_the_same_batches(data: Path, packed: Packed) -> None:
-    from clinical.finetune.small_training import Plan, batches_of
+    from clinical.finetune.small_plan import Plan
+    from clinical.finetune.small_training import batches_of
 
     plan = Plan(tokens=32 * 200, batch_tokens=200, text_length=16)
     here = [batch.ids.tolist() for batch in batches_of(data, packed, plan, 3, 0)]
@@ -215,7 +218,8 @@ def test_other_processes_make_the_same_batches(data: Path, packed: Packed) -> No
 def test_training_learns_the_notes_by_heart(data: Path, packed: Packed, tmp_path: Path) -> None:
     import torch
 
-    from clinical.finetune.small_training import Plan, batches_of, train, write_model
+    from clinical.finetune.small_plan import Plan
+    from clinical.finetune.small_training import batches_of, train, write_model
     from clinical.models.mistral_tagger import MistralTagger
     from clinical.prompts.labels import by_name
 
@@ -256,7 +260,7 @@ def test_held_out_mentions_count_when_all_their_decisions_are_right(tokens: Text
     import torch
 
     from clinical.finetune.exercises import held_out
-    from clinical.finetune.small_training import mentions
+    from clinical.finetune.small_trainer import mentions
 
     packer = Packer(tokens)
     packer.add(Marked(NOTES[0][0], [(0, 9), (10, 35)], {"held_out.maccrobat": NOTES[0][1]}))
@@ -330,7 +334,7 @@ def test_embeddings_can_begin_with_meanings() -> None:
 
     from clinical.finetune.network import Network
     from clinical.finetune.sizes import SIZES
-    from clinical.finetune.small_training import take_meanings
+    from clinical.finetune.small_trainer import take_meanings
 
     network = Network(SIZES["toy"], seed=0)
     before = network.embedding.detach().clone()
@@ -360,7 +364,7 @@ def test_rows_of_other_tasks_come_as_they_were_put_in(packed: Packed) -> None:
 
 
 def test_the_rate_warms_up_stays_and_falls() -> None:
-    from clinical.finetune.small_training import Plan
+    from clinical.finetune.small_plan import Plan
 
     plan = Plan(tokens=16 * 100 * 10, batch_tokens=10, warmup=0.01, decay=0.5)
     rates = [plan.rate(step) for step in range(plan.steps)]
@@ -373,7 +377,7 @@ def test_the_rate_warms_up_stays_and_falls() -> None:
 
 
 def test_a_setting_that_is_none_is_named() -> None:
-    from clinical.finetune.small_training import Plan, changed
+    from clinical.finetune.small_plan import Plan, changed
 
     made = changed(Plan(), ["muon_lr=0.01", "layers.notes=0.5", "tokens=5e6"], ["notes"])
     assert (made.muon_lr, made.layers["notes"], made.tokens) == (0.01, 0.5, 5_000_000)
@@ -394,7 +398,10 @@ def test_a_setting_that_is_none_is_named() -> None:
         ),
         (["--data", "DATA", "--start", "nowhere"], "nowhere has no model.safetensors to begin with"),
         (["--data", "DATA", "--set", "muon=1"], "no setting 'muon'"),
-        (["--data", "DATA", "--set", "adapter_rank=8"], "an adapter wants a model to be trained on: --start"),
+        (
+            ["--data", "DATA", "--set", "adapter_rank=8"],
+            "an adapter wants the model that it is trained on: --start",
+        ),
         (["--data", "DATA", "--out", "BEGUN"], "--resume goes on with it, another --out begins anew"),
     ],
 )
@@ -497,7 +504,8 @@ def test_an_adapter_is_trained_and_not_the_model(
     import torch
 
     from clinical.finetune import small_training
-    from clinical.finetune.small_training import Plan, write_model
+    from clinical.finetune.small_plan import Plan
+    from clinical.finetune.small_training import write_model
     from clinical.models import mistral
 
     write_model(trainer_of(packed), data, tmp_path / "base", [RECORD])
@@ -546,7 +554,7 @@ def test_an_adapter_is_trained_and_not_the_model(
 
 
 def test_drills_come_first_and_a_tenth_of_them_later() -> None:
-    from clinical.finetune.small_training import Plan
+    from clinical.finetune.small_plan import Plan
 
     plan = Plan(text_until=0.2, text_before=0.7, text_after=0.1, tasks=0.5, drills_until=0.4)
     stages = plan.stages(["ask", "drill"])

@@ -317,11 +317,11 @@ def _decider(name: str) -> Callable[[QuestionOnText], str]:
         judge: Callable[[str, list[str]], Mapping[str, float]] = ByStudy(Embedder()).judge
     elif system == "mistral":
         from clinical.models.loading import load
-        from clinical.models.settings import SMALL_SUITE
+        from clinical.models.settings import SMALL_MISTRAL
         from clinical.prompts import templates
         from clinical.tasks.ask_mistral import ByModel
 
-        loaded = load(model or SMALL_SUITE, "ask").model
+        loaded = load(model or SMALL_MISTRAL, "ask").model
         judge = ByModel(loaded, templates.load("ask.pubmedqa.v1"), study=True).judge
     else:
         raise UsageError(f"no system {name!r} for yes/no questions; available: light, mistral:MODEL")

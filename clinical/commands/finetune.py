@@ -254,13 +254,15 @@ def _look(recipe: Recipe, shown: int | None, *, err: bool) -> tuple[Prepared, Re
     from clinical.finetune.preparation import prepare
     from clinical.finetune.preview import preview
     from clinical.finetune.rows import chat_format
+    from clinical.finetune.start import starting_adapter
     from clinical.models.mistral import find_model, hush_libraries, load_tokenizer
 
     _are_there(recipe)
     hush_libraries()
     shape = Shape.of(config_of(recipe.base))
     try:
-        tokenizer = load_tokenizer(find_model(recipe.base))
+        base = find_model(recipe.base)
+        tokenizer = load_tokenizer(base)
     except UsageError:
         if err:
             raise
@@ -270,6 +272,8 @@ def _look(recipe: Recipe, shown: int | None, *, err: bool) -> tuple[Prepared, Re
             f"{recipe.base} is not on this machine: rows are counted with a stand-in for its tokenizer",
             err=True,
         )
+    else:
+        starting_adapter(recipe, base)
     chat = chat_format(tokenizer, recipe.chat)
     prepared = prepare(recipe, tokenizer, chat)
     report = look(recipe, prepared, tokenizer, chat)

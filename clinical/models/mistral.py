@@ -24,12 +24,12 @@ from clinical.models.fingerprint import check_base
 from clinical.models.generation import generate
 from clinical.models.language_model import Completion, OneOf, Request, Selection, TaggedCopy
 from clinical.models.selection import choose
-from clinical.models.settings import SMALL_MISTRAL, SMALL_SUITE
+from clinical.models.settings import SMALL_MISTRAL
 from clinical.models.tagging import decode
 from clinical.models.text_tokens import TextTokens
 from clinical.prompts.inline_tags import write_tags
 
-SHIPPED = (SMALL_MISTRAL, SMALL_SUITE)
+SHIPPED = (SMALL_MISTRAL,)
 # A batch holds this many tokens of prompt and answer: rows of a kind, of which the longest sets the pace.
 BATCH_TOKENS = 8192
 # Above this size a model is loaded in 4 bits where there is a GPU, and kept in its own precision on a CPU.

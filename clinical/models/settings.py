@@ -18,10 +18,7 @@ from clinical.errors import ClinicalError, UsageError
 MODEL_VARIABLE = "CLINICAL_MODEL"
 
 SMALL_MISTRAL = "clinical-mini"
-"""The Mistral that ships for `ner`, which stands in for `mistral` where no other is chosen."""
-
-SMALL_SUITE = "clinical-mini-suite"
-"""The same for the other tasks: less sure of entities, it has learned to choose sentences."""
+"""The Mistral that ships, which stands in for `mistral` where no other is chosen."""
 
 
 def config_folder() -> Path:

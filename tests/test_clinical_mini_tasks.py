@@ -1,4 +1,4 @@
-"""The shipped small Mistral for all tasks: it chooses the sentence that answers, or none, and marks entities."""
+"""The tasks beside ner by the shipped small Mistral: it chooses the sentence that answers, or none."""
 
 from __future__ import annotations
 
@@ -13,9 +13,7 @@ from clinical.documents.note import Note
 from clinical.models import mistral, mistral_summarizer
 from clinical.models.loading import load
 from clinical.models.mistral_summarizer import BUDGETS
-from clinical.models.mistral_tagger import MistralTagger
-from clinical.models.settings import SMALL_SUITE
-from clinical.prompts.labels import by_name
+from clinical.models.settings import SMALL_MISTRAL
 from clinical.tasks.search_mistral import MistralChooser, load_chooser
 
 pytestmark = pytest.mark.embedded
@@ -36,28 +34,20 @@ def chooser() -> MistralChooser:
     ("query", "chosen"), [("Why was apixaban stopped?", (2,)), ("potassium", (1,)), ("smoking", ())]
 )
 def test_it_chooses_what_answers(chooser: MistralChooser, query: str, chosen: tuple[int, ...]) -> None:
-    assert chooser.model == SMALL_SUITE
+    assert chooser.model == SMALL_MISTRAL
     assert chooser.choose(query, SENTENCES).chosen == chosen
 
 
 def test_its_adapter_is_for_the_tasks_beside_ner() -> None:
-    folder = mistral.find_model(SMALL_SUITE)
-    assert {
-        task: (load(SMALL_SUITE, task).card or mistral.Card()).prompts.get("search")
-        for task in ("ask", "ner")
-    } == {
-        "ask": "search.v1",
-        "ner": None,
-    }
+    folder = mistral.find_model(SMALL_MISTRAL)
+    card = mistral.read_card(folder)
+    assert card is not None
+    assert card.adapters == dict.fromkeys(("ask", "search", "summarize"), "adapters/suite")
+    adapted = load(SMALL_MISTRAL, "ask").card
+    assert adapted is not None
+    assert adapted.prompts["search"] == "search.v1"
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-    assert size < 7.5e6
-    (found,) = MistralTagger.load(SMALL_SUITE).tag(
-        ["She has diabetes and takes metformin."], by_name(["Disease", "Medication"])
-    )
-    assert [(entity.label, entity.text) for entity in found] == [
-        ("Disease", "diabetes"),
-        ("Medication", "metformin"),
-    ]
+    assert size < 9.5e6
 
 
 def test_ask_quotes_by_it(tmp_path: Path) -> None:
@@ -67,7 +57,7 @@ def test_ask_quotes_by_it(tmp_path: Path) -> None:
     result = CliRunner().invoke(cli, question)
     assert result.exit_code == 0, result.output
     answer = json.loads(result.stdout)
-    assert answer["model"] == SMALL_SUITE
+    assert answer["model"] == SMALL_MISTRAL
     assert answer["answer"] == SENTENCES[2]
 
 
@@ -82,10 +72,9 @@ def test_summaries_are_sentences_that_it_chose() -> None:
             "Follow up in one week.",
         )
     )
-    summarizer = mistral_summarizer.load(SMALL_SUITE)
+    summarizer = mistral_summarizer.load(SMALL_MISTRAL)
     assert summarizer.quoted == set(BUDGETS) - {"question"}
     drafts = summarizer.draft(Note("visit", text), "brief", entities=())
     assert 0 < len(drafts) < 6
     assert all(text[source.start : source.end] == draft.text for draft in drafts for source in draft.sources)
     assert all(draft.sources for draft in drafts)
-    assert not mistral_summarizer.load("clinical-mini").quoted
