@@ -19,8 +19,8 @@ numpy, safetensors and a checkout of this project and no more, it is trained in 
     clinical finetune pretrain release --base build/model --tokenizer build/mini --out build/clinical-mini \\
         --gold ncbi_disease:dev,maccrobat:dev
     clinical evaluate ner --gold bc5cdr:test --systems light@bc5cdr,mistral:build/clinical-mini
-    clinical finetune mini-suite --base build/clinical-mini --set "lora.start=''" --out build/suite   # an adapter, if
-    # a task wants more
+    # And an adapter, if a task wants more:
+    clinical finetune mini-suite --base build/clinical-mini --set "lora.start=''" --out build/suite
 
 Minutes on one H200-class GPU, from the arithmetic (six operations for each parameter and token, at an eighth of 790
 TFLOP/s, plus two minutes to start and compile; not measured yet): 8x320, 300 million tokens: 6; 10x384, 300 million:
