@@ -23,6 +23,15 @@ def test_a_section_says_where_its_heading_and_its_text_are() -> None:
     )
 
 
+def test_a_result_in_passing_opens_no_section_in_the_course() -> None:
+    text = "Hospital Course\nAdmitted with stroke. Echocardiogram: EF 60%. Aspirin was stopped.\nLabs: Na 130"
+    assert [(section.name, section.title) for section in find_sections(text)] == [
+        ("hospital_course", "Hospital Course"),
+        ("laboratory_data", "Labs"),
+    ]
+    assert find_sections("History: Cough. Echocardiogram: EF 60%.")[1].name == "cardiac_studies"
+
+
 @pytest.mark.parametrize(
     ("heading", "name"),
     [
