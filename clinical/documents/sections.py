@@ -226,6 +226,10 @@ def _fits_known(heading: _Heading, name: str, current: str | None) -> bool:
     in_passing = not (heading.at_line_start or heading.title.isupper())
     if in_passing and current in NARRATIVES and name in RESULTS:
         return False
+    if (
+        _plain(heading.title) == "all"
+    ):  # "All: penicillin", but not "All of this", nor ALL, which is a leukaemia
+        return heading.title == "All" and heading.at_line_start and heading.colon
     if heading.marked or heading.title.isupper():
         return not (heading.numbered and current in _rules().absorbing and len(heading.title) < 5)
     if heading.numbered:

@@ -27,6 +27,10 @@ _VALUE = re.compile(
 )
 """A test and its result. Without a point a number may be part of the name: CA 125."""
 
+_NEXT_TEST = re.compile(r"(?P<head>.*\d\S*?),[ ](?P<tail>[A-Z][A-Za-z]{0,5})")
+_ITS_RESULT = re.compile(r"[ :]*\d")
+"""A result and the test of the next one: "24, T" of "RR 24, T 36.8"."""
+
 _DOSE = re.compile(
     r"(?P<head>\S*[A-Za-z]\S*(?:[ ]\S+)*?)\s+"
     r"(?P<tail>\d[\d.,]*[ ]?(?:mg|mcg|µg|g|gm|grams?|units?|ml|meq|%|tab(?:let)?s?|puffs?|drops?)(?!\w)(?:[ ].*)?)",
@@ -38,11 +42,12 @@ _OFTEN = re.compile(
 )
 _PARTED = {
     "Test": ((_VALUE, "Result"),),
+    "Result": ((_NEXT_TEST, "Test"),),
     "Medication": ((_DOSE, "Dosage"), (_OFTEN, "Frequency")),
 }
 """What a mention of a label may hold at its end, and the label of that."""
 
-_POINT = re.compile(r"\d\.\d+")
+_POINT = re.compile(r"\d(?:\.\d+|,\d{3}(?!\d))")
 
 _LAST_STOP = re.compile(r"(?<![.\w])[\w%/-]+\.$")
 
@@ -68,14 +73,28 @@ def piece_of(text: str, entity: Entity, start: int, end: int) -> Entity:
 
 
 def _with_whole_numbers(text: str, found: Sequence[Entity]) -> list[Entity]:
-    """Return the entities by start, those that end within a number with the rest of it: "14." of 14.2."""
+    """Return the entities by start, those that end within a number with the rest of it: "14." of 14.2.
+
+    What began with that rest goes on behind it, or belongs to it where the label is the same.
+    """
     whole: list[Entity] = []
     for entity in sorted(found, key=lambda entity: (entity.start, entity.end)):
-        if whole and whole[-1].end > entity.start and _POINT.match(text, entity.start - 2):
-            entity = piece_of(text, entity, whole[-1].end, max(entity.end, whole[-1].end))
-        rest = _POINT.match(text, entity.end - 2) if entity.end - entity.start > 1 else None
-        whole.append(piece_of(text, entity, entity.start, rest.end()) if rest else entity)
+        before = whole[-1] if whole else None
+        if before and _end_of_number(text, entity.start) == before.end:
+            end = max(before.end, entity.end)
+            if before.label == entity.label:
+                whole[-1] = piece_of(text, before, before.start, end)
+                continue
+            entity = piece_of(text, entity, before.end, end)
+        rest = _end_of_number(text, entity.end)
+        whole.append(piece_of(text, entity, entity.start, rest) if rest else entity)
     return [entity for entity in whole if entity.text]
+
+
+def _end_of_number(text: str, place: int) -> int | None:
+    """Return where the number ends that the place cuts at its point or comma; `None` where it cuts none."""
+    cut = (_POINT.match(text, start) for start in (place - 1, place - 2) if start >= 0)
+    return next((number.end() for number in cut if number and number.end() > place), None)
 
 
 def _in_cell(text: str, entity: Entity) -> Entity:
@@ -101,9 +120,9 @@ def _closed(text: str, entity: Entity) -> Entity:
 def _parts(text: str, entity: Entity) -> Iterator[Entity]:
     """Yield the entity, or the test and its result, the drug and its dose or how often it is given."""
     for pattern, label in _PARTED.get(entity.label, ()):
-        if parted := pattern.fullmatch(entity.text):
-            yield piece_of(text, entity, entity.start, entity.start + parted.end("head"))
-            tail = piece_of(text, entity, entity.start + parted.start("tail"), entity.end)
-            yield replace(tail, label=label)
+        parted = pattern.fullmatch(text, entity.start, entity.end)
+        if parted and (pattern is not _NEXT_TEST or _ITS_RESULT.match(text, entity.end)):
+            yield piece_of(text, entity, *parted.span("head"))
+            yield replace(piece_of(text, entity, *parted.span("tail")), label=label)
             return
     yield entity
