@@ -220,6 +220,16 @@ def test_the_command_measures_each_mode(folder: Path) -> None:
     }
 
 
+@pytest.mark.embedded
+def test_the_modes_come_in_the_order_in_which_they_are_named(folder: Path) -> None:
+    result = CliRunner().invoke(
+        cli,
+        ["evaluate", "search", "--gold", str(folder), "--modes", "cosine,hybrid,bm25", "--format", "json"],
+    )
+    (evaluation,) = json.loads(result.stdout)
+    assert [ranking["mode"] for ranking in evaluation["rankings"]] == ["cosine", "hybrid", "bm25"]
+
+
 def test_an_unknown_mode_is_named(folder: Path) -> None:
     result = CliRunner().invoke(cli, ["evaluate", "search", "--gold", str(folder), "--modes", "bm26"])
     assert result.exit_code == 2

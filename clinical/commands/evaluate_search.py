@@ -145,16 +145,14 @@ def _evaluate_search(
 
     queries = {id: read_query(text, names=expand) for id, text in collection.queries.items()}
     runs: dict[str, Run] = {}
-    for mode in modes:
-        with _opened(collection, embedder, whole=mode not in BASELINES) as store:
-            own_ids = store.own_ids()
-            runs[mode] = {
-                id: {own_ids[found.passage]: found.score for found in _ranked(store, query, mode, embedder)}
-                for id, query in queries.items()
-            }
+    for whole in (True, False):
+        some = [mode for mode in modes if (mode not in BASELINES) == whole]
+        if some:
+            with _opened(collection, embedder, whole=whole) as store:
+                runs |= {mode: _run(store, queries, mode, embedder) for mode in some}
     for system, chooser in choosers.items():
         runs[system] = _chosen(runs[modes[0]], collection, chooser)
-    rankings = [score_run(name, run, collection.judgements) for name, run in runs.items()]
+    rankings = [score_run(name, runs[name], collection.judgements) for name in (*modes, *choosers)]
     return RetrievalEvaluation(collection.name, len(collection.documents), len(queries), rankings)
 
 
@@ -172,6 +170,15 @@ def _chosen(run: Run, collection: Collection, chooser: MistralChooser) -> Run:
         ordered = [best[place] for place in order] + ranked[DOCUMENTS_READ:]
         chosen[id] = {document: float(-place) for place, document in enumerate(ordered)}
     return chosen
+
+
+def _run(store: Store, queries: Mapping[str, Query], mode: str, embedder: TextEmbedder) -> Run:
+    """Return what a mode finds for each query."""
+    own_ids = store.own_ids()
+    return {
+        id: {own_ids[found.passage]: found.score for found in _ranked(store, query, mode, embedder)}
+        for id, query in queries.items()
+    }
 
 
 def _ranked(store: Store, query: Query, mode: str, embedder: TextEmbedder) -> list[Ranked]:
