@@ -81,7 +81,8 @@ def search(
     """Measure search: nDCG, MAP, MRR and recall over queries with judged documents.
 
     A document is ranked as one passage, title and text; what it means is the mean of what its windows mean, as
-    notes are cut into them. The first run embeds the collection, which takes minutes, and keeps it in the cache.
+    notes are cut into them. The first run embeds the collection, which takes minutes (medquad_liveqa: a quarter
+    of an hour of one core), and keeps it in the cache.
 
     \b
     Examples:
