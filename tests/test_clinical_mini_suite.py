@@ -89,3 +89,11 @@ def test_summaries_are_sentences_that_it_chose() -> None:
     assert all(text[source.start : source.end] == draft.text for draft in drafts for source in draft.sources)
     assert all(draft.sources for draft in drafts)
     assert not mistral_summarizer.load("clinical-mini").quoted
+
+
+def test_the_one_that_is_made_for_ner_says_so(caplog: pytest.LogCaptureFixture) -> None:
+    load("clinical-mini", "ask")
+    load(SMALL_SUITE, "ask")
+    assert [record.getMessage() for record in caplog.records if record.name == "clinical.models.loading"] == [
+        "clinical-mini is made for ner; for other tasks there is clinical-mini-suite"
+    ]

@@ -9,6 +9,7 @@ and the prompt it was trained with.
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +18,9 @@ from clinical.models import adapters, mistral
 from clinical.models.connection import is_address, split_address
 from clinical.models.language_model import MeasuringModel
 from clinical.models.server import connect
+from clinical.models.settings import SMALL_MISTRAL, SMALL_SUITE
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,8 @@ def load(name: str, task: str, adapter: str | None = None) -> Loaded:
     chosen = adapters.folder_of(adapter) if adapter else registered_adapter(name, task)
     if chosen is None and base and task in base.adapters:
         chosen = folder / base.adapters[task]
+    if chosen is None and name == SMALL_MISTRAL and task != "ner":
+        _log.warning("%s is made for ner; for other tasks there is %s", SMALL_MISTRAL, SMALL_SUITE)
     adapter = str(chosen) if chosen else None
     trained = mistral.read_card(Path(adapter)) if adapter else None
     return Loaded(mistral.load(name, adapter), trained or base)
