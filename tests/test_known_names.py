@@ -53,6 +53,8 @@ def shown(found: list[Entity]) -> list[tuple[str, str]]:
         ("Sex: F     Age: 71\tDate: 12 Mar 2025", [("F", "Sex"), ("71", "Age"), ("12 Mar 2025", "Date")]),
         ("MRN: 55-20-981, seen 2025-01-20", [("55-20-981", None), ("2025-01-20", "Date")]),
         ("calf TTP", []),
+        ("ADHF, CKD3, hyponatremia, hx ovarian ca, abx", [("ADHF", "Disease"), ("CKD3", "Disease"),
+         ("hyponatremia", "Disease"), ("ovarian ca", "Disease"), ("abx", "Medication")]),
     ],
 )  # fmt: skip
 def test_names_are_known_by_themselves(text: str, names: list[tuple[str, str | None]]) -> None:
