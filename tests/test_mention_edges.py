@@ -42,7 +42,7 @@ def entity(text: str, words: str, label: str) -> Entity:
         ("CD3+ (C and D)", "CD3+ (C", "Result", [("CD3+", "Result")]),
         ("Take 5 mg.", "5 mg.", "Dosage", [("5 mg", "Dosage")]),
         ("Take 5 mg b.i.d.", "b.i.d.", "Frequency", [("b.i.d.", "Frequency")]),
-        ("Take 5 mg b.i.d.", "5 mg b.", "Dosage", [("5 mg b.", "Dosage")]),
+        ("Take 5 mg b.i.d.", "5 mg b.", "Dosage", [("5 mg b.i.d.", "Dosage")]),
         ("WBC 14.2 K", "14.", "Result", [("14.2", "Result")]),
         ("NT-proBNP 8,420 pg/mL", "8", "Result", [("8,420", "Result")]),
         ("RR 24, T 36.8 C", "24, T", "Result", [("24", "Result"), ("T", "Test")]),

@@ -36,18 +36,22 @@ _DOSE = re.compile(
     r"(?P<tail>\d[\d.,]*[ ]?(?:mg|mcg|µg|g|gm|grams?|units?|ml|meq|%|tab(?:let)?s?|puffs?|drops?)(?!\w)(?:[ ].*)?)",
     re.IGNORECASE,
 )
-_OFTEN = re.compile(
+_GIVEN = re.compile(
     r"(?P<head>\S*[A-Za-z]\S*(?:[ ]\S+)*?)\s+(?P<tail>(?:q?daily|qd|bid|tid|qid|qhs|weekly|prn)\b.*)",
     re.IGNORECASE,
 )
 _PARTED = {
     "Test": ((_VALUE, "Result"),),
     "Result": ((_NEXT_TEST, "Test"),),
-    "Medication": ((_DOSE, "Dosage"), (_OFTEN, "Frequency")),
+    "Medication": ((_DOSE, "Dosage"), (_GIVEN, "Frequency")),
 }
 """What a mention of a label may hold at its end, and the label of that."""
 
-_POINT = re.compile(r"\d(?:\.\d+|,\d{3}(?!\d))")
+_WHOLE = re.compile(r"\d(?:\.\d+|,\d{3}(?!\d))|\b[a-z](?:\.[a-z])+\b\.?")
+"""Numbers, and short forms with full stops: "b.i.d." """
+
+LONGEST = 6
+"""How far before a place a short form may begin that it cuts."""
 
 _LAST_STOP = re.compile(r"(?<![.\w])[\w%/-]+\.$")
 
@@ -59,7 +63,7 @@ def with_clean_edges(text: str, found: Sequence[Entity], asked: AbstractSet[str]
     """
     return [
         part
-        for entity in _with_whole_numbers(text, found)
+        for entity in _with_whole_words(text, found)
         for part in _parts(text, _closed(text, _in_cell(text, entity)))
         if part.label in {entity.label, *asked}
     ]
@@ -72,29 +76,29 @@ def piece_of(text: str, entity: Entity, start: int, end: int) -> Entity:
     return replace(entity, start=start, end=end, text=text[start:end])
 
 
-def _with_whole_numbers(text: str, found: Sequence[Entity]) -> list[Entity]:
-    """Return the entities by start, those that end within a number with the rest of it: "14." of 14.2.
+def _with_whole_words(text: str, found: Sequence[Entity]) -> list[Entity]:
+    """Return the entities by start, those that end within a number or short form with the rest: "14." of 14.2.
 
     What began with that rest goes on behind it, or belongs to it where the label is the same.
     """
     whole: list[Entity] = []
     for entity in sorted(found, key=lambda entity: (entity.start, entity.end)):
         before = whole[-1] if whole else None
-        if before and _end_of_number(text, entity.start) == before.end:
+        if before and _end_of_word(text, entity.start) == before.end:
             end = max(before.end, entity.end)
             if before.label == entity.label:
                 whole[-1] = piece_of(text, before, before.start, end)
                 continue
             entity = piece_of(text, entity, before.end, end)
-        rest = _end_of_number(text, entity.end)
+        rest = _end_of_word(text, entity.end)
         whole.append(piece_of(text, entity, entity.start, rest) if rest else entity)
     return [entity for entity in whole if entity.text]
 
 
-def _end_of_number(text: str, place: int) -> int | None:
-    """Return where the number ends that the place cuts at its point or comma; `None` where it cuts none."""
-    cut = (_POINT.match(text, start) for start in (place - 1, place - 2) if start >= 0)
-    return next((number.end() for number in cut if number and number.end() > place), None)
+def _end_of_word(text: str, place: int) -> int | None:
+    """Return where the number or short form ends that the place cuts; `None` where it cuts none."""
+    cut = (_WHOLE.match(text, start) for start in range(place - 1, max(place - LONGEST, 0) - 1, -1))
+    return next((word.end() for word in cut if word and word.end() > place), None)
 
 
 def _in_cell(text: str, entity: Entity) -> Entity:
