@@ -214,14 +214,15 @@ def load_answerer(
     from clinical.prompts import templates
     from clinical.tasks.ask_light import LightAnswerer
     from clinical.tasks.ask_mistral import ByModel, MistralAnswerer
-    from clinical.tasks.yes_no import YesNoAnswerer
+    from clinical.tasks.yes_no import ByAssertion, YesNoAnswerer
 
     loaded = load(chosen or SMALL_MISTRAL, "ask", adapter)
     if yes_no is not None:
         # The sentences are quoted by light; the model decides by them.
         name = "ask.pubmedqa.v1" if yes_no == "study" else "ask.yesno.v1"
         decider = ByModel(loaded.model, templates.load(prompt or name), yes_no == "study")
-        return YesNoAnswerer(LightAnswerer(scorer, most, system="mistral"), decider)
+        second = ByAssertion() if yes_no == "notes" else None
+        return YesNoAnswerer(LightAnswerer(scorer, most, system="mistral"), decider, second)
     # A model that was trained to quote is no good at writing; a prompt of the user's own asks for what it asks for.
     trained = loaded.card.prompts.get("ask") if loaded.card else None
     name = prompt or (QUOTING if quote else trained or "ask.v1")

@@ -16,10 +16,8 @@ from typing import TYPE_CHECKING
 
 from clinical.documents.answers import Answer, AnswerSentence, Citation
 from clinical.documents.note import Note
-from clinical.documents.sections import find_sections
 from clinical.documents.sentences import split_sentences
 from clinical.documents.summaries import Draft, Source, SummarySentence
-from clinical.facts.assertion import assess
 from clinical.models.language_model import MeasuringModel, Message, OneOf, Request, Selection
 from clinical.prompts.sentences import numbered as sentences_by_number
 from clinical.prompts.templates import Template, checked
@@ -207,13 +205,11 @@ def held_against(sentence: str, passages: Sequence[str], named: _Named) -> Summa
         return SummarySentence(sentence, (), "unsupported", ("cites nothing that is there",))
     note = Note("cited", "\n\n".join(passages))
     (extraction,) = extract([note], named.recognizer)
-    sections, spans = find_sections(note.text), split_sentences(note.text)
-    entities = assess(note.text, extraction.entities, sections, spans)
     starts = [sum(len(passage) + 2 for passage in passages[:place]) for place in range(len(passages))]
     sources = tuple(
         Source(start, start + len(passage), passage) for start, passage in zip(starts, passages, strict=True)
     )
-    (found,) = Support(note, entities).check([Draft(sentence, sources)], named.recognizer)
+    (found,) = Support(note, extraction.entities).check([Draft(sentence, sources)], named.recognizer)
     return found
 
 

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from clinical.documents.annotations import Entity
+from clinical.facts.kinds import known_names
 from clinical.facts.mentions import is_reported
 from clinical.facts.units import Unit
 from clinical.models.salience_heads import head
@@ -42,6 +43,7 @@ _OPENS = re.compile(
     r"\bdo for you|\bhow are you (?:doing|feeling)|\bwhat's wrong|\btell me",
     re.IGNORECASE,
 )
+_LEANS = re.compile(r"(?:it|they|that|this|he|she)\b", re.IGNORECASE)
 _ASSESSES = re.compile(
     r"\b(?:i (?:think|believe|suspect)|you (?:may |might |probably |likely )?have|looks like|sounds like|"
     r"consistent with|diagnos\w+|most likely)\b",
@@ -80,10 +82,21 @@ def _starts(material: Material) -> Floats:
 
 
 def reason(units: Sequence[Unit]) -> list[int]:
-    """Return the place of the first thing that the patient tells, where it answers why they came."""
+    """Return the place of the first thing that the patient tells at length, where it answers why they came.
+
+    "What brings you in?" may be answered by "Morning, doctor. It's my knee. It's been hurting for three weeks": then
+    what "it" is comes with it.
+    """
+    asked, short = "", list[int]()
     for place, unit in enumerate(units):
-        if unit.speaker in ("patient", "other") and len(unit.spans) == 1 and unit.n_words >= LEAST_WORDS:
-            return [place] if place and _OPENS.search(units[place - 1].text) else []
+        if unit.speaker == "clinician" or len(unit.spans) == 2:
+            asked, short = unit.text, []
+        elif unit.n_words < LEAST_WORDS:
+            short.append(place)
+        elif _OPENS.search(asked):
+            return [*short[:1], place] if _LEANS.match(unit.text) else [place]
+        else:
+            return []
     return []
 
 
@@ -117,7 +130,14 @@ def _told_by_doctor(units: Sequence[Unit]) -> list[int]:
 
 
 def _names_disease(inside: Sequence[Entity]) -> bool:
-    return any(entity.label == "Disease" and is_reported(entity) for entity in inside)
+    # A tagger may take a disease for a symptom; "osteoarthritis" is none.
+    return any(
+        is_reported(entity) and "Disease" in (entity.label, *_kinds_in(entity.text)) for entity in inside
+    )
+
+
+def _kinds_in(text: str) -> list[str | None]:
+    return [name.label for name in known_names(text)]
 
 
 def _names_action(inside: Sequence[Entity]) -> bool:

@@ -118,10 +118,14 @@ class Decider(Protocol):
 
 @dataclass(frozen=True)
 class YesNoAnswerer:
-    """An answerer whose answers carry a decision; where it abstains there is none."""
+    """An answerer whose answers carry a decision; where it abstains there is none.
+
+    Where a `second` decider says no to the decider's yes, or yes to its no, a warning tells so.
+    """
 
     answerer: Answerer
     decider: Decider
+    second: Decider | None = None
 
     @property
     def system(self) -> str:
@@ -139,8 +143,17 @@ class YesNoAnswerer:
         if found.abstained:
             return found
         likelihoods = self.decider.decide(question, found, evidence)
-        decision = max(DECISIONS, key=lambda name: likelihoods[name])
-        return replace(found, decision=decision, likelihoods=likelihoods)
+        decision = _likeliest(likelihoods)
+        found = replace(found, decision=decision, likelihoods=likelihoods)
+        other = _likeliest(self.second.decide(question, found, evidence)) if self.second else decision
+        if {decision, other} != {"yes", "no"}:
+            return found
+        warning = f"{self.decider.name} says {decision}, the words of the sentences say {other}: read them"
+        return replace(found, warnings=(*found.warnings, warning))
+
+
+def _likeliest(likelihoods: Mapping[str, float]) -> Decision:
+    return max(DECISIONS, key=lambda name: likelihoods[name])
 
 
 # --- of notes ---

@@ -534,6 +534,18 @@ def test_a_model_decides_by_one_word() -> None:
     )
 
 
+@pytest.mark.parametrize(("said", "warned"), [("yes", True), ("no", False), ("maybe", False)])
+def test_a_model_that_says_yes_to_a_denial_is_warned_of(said: str, warned: bool) -> None:
+    decider = ByModel(Script(Completion(said)), templates.load("ask.yesno.v1"))
+    answerer = YesNoAnswerer(
+        LightAnswerer(First(), 1, threshold=0.0, plain=True), decider, second=ByAssertion()
+    )
+    answer = answerer.answer("Does he smoke?", of("He does not smoke."))
+    assert answer.decision == said
+    warning = f"{decider.name} says yes, the words of the sentences say no: read them"
+    assert answer.warnings == ((warning,) if warned else ())
+
+
 # --- the command ---
 
 
@@ -618,6 +630,7 @@ def test_the_terminal_shows_sentences_then_places() -> None:
         "",
         "[1] a.txt:1  Hospital course  0.50",
         "[2] b.jsonl:3  v1  2024-01-01",
+        "mistral (m)",
     ]
 
 

@@ -53,6 +53,8 @@ def shown(found: list[Entity]) -> list[tuple[str, str]]:
         ("Sex: F     Age: 71\tDate: 12 Mar 2025", [("F", "Sex"), ("71", "Age"), ("12 Mar 2025", "Date")]),
         ("MRN: 55-20-981, seen 2025-01-20", [("55-20-981", None), ("2025-01-20", "Date")]),
         ("calf TTP", []),
+        ("ADHF, CKD3, hyponatremia, hx ovarian ca, abx", [("ADHF", "Disease"), ("CKD3", "Disease"),
+         ("hyponatremia", "Disease"), ("ovarian ca", "Disease"), ("abx", "Medication")]),
     ],
 )  # fmt: skip
 def test_names_are_known_by_themselves(text: str, names: list[tuple[str, str | None]]) -> None:
@@ -115,6 +117,10 @@ def test_jots_are_nothing() -> None:
         ("SURGEON: Priya Raman, MD", [("Raman", "Disease", 0.5), ("MD", "Procedure", 0.7)], []),
         ("MRN 4471120", [("4471120", "Date", 0.2)], []),
         ("seen 09/30/2024", [("09/30/2024", "Result", 0.1)], [("09/30/2024", "Date")]),
+        ("Gout\nPROGRESS NOTE - day 2", [("PROGRESS", "Test", 0.5)], [("Gout", "Disease")]),
+        ("c/o back pain", [("c/", "Test", 0.1), ("o back", "Anatomy", 0.1), ("pain", "Symptom", 0.9)],
+         [("back pain", "Symptom")]),
+        ("c/o chest wall", [("o chest", "Anatomy", 0.1)], [("chest", "Anatomy")]),
         ("Clinic note 06/15/2024", [("06/15/2024", "Date", 0.8)], [("06/15/2024", "Date")]),
     ],
 )  # fmt: skip

@@ -42,8 +42,11 @@ def entity(text: str, words: str, label: str) -> Entity:
         ("CD3+ (C and D)", "CD3+ (C", "Result", [("CD3+", "Result")]),
         ("Take 5 mg.", "5 mg.", "Dosage", [("5 mg", "Dosage")]),
         ("Take 5 mg b.i.d.", "b.i.d.", "Frequency", [("b.i.d.", "Frequency")]),
-        ("Take 5 mg b.i.d.", "5 mg b.", "Dosage", [("5 mg b.", "Dosage")]),
+        ("Take 5 mg b.i.d.", "5 mg b.", "Dosage", [("5 mg b.i.d.", "Dosage")]),
         ("WBC 14.2 K", "14.", "Result", [("14.2", "Result")]),
+        ("NT-proBNP 8,420 pg/mL", "8", "Result", [("8,420", "Result")]),
+        ("RR 24, T 36.8 C", "24, T", "Result", [("24", "Result"), ("T", "Test")]),
+        ("SpO2 93%, RA only", "93%, RA", "Result", [("93%, RA", "Result")]),
     ],
 )  # fmt: skip
 def test_a_mention_ends_where_its_form_says(
@@ -63,6 +66,9 @@ def test_a_number_that_was_cut_is_one() -> None:
     text = "WBC 14.2 K"
     found = with_clean_edges(text, [entity(text, "14.", "Result"), entity(text, "2 K", "Dosage")], ALL)
     assert [(one.text, one.label) for one in found] == [("14.2", "Result"), ("K", "Dosage")]
+    text = "NT-proBNP 8,420 pg/mL"
+    found = with_clean_edges(text, [entity(text, "8", "Result"), entity(text, "420 pg/mL", "Result")], ALL)
+    assert [one.text for one in found] == ["8,420 pg/mL"]
 
 
 PIECES = ["K", "4.1", "(", ")", "\t", "    ", "neg", "mg", "2", ".", "aspirin", "H", "\n", "é", "🫀"]

@@ -92,6 +92,10 @@ def test_places_are_those_of_the_note() -> None:
             "Sodium   131   mmol/L   135-145   L\nPlatelets   212   10^9/L   150-400\nHbA1c   8.1   %   <5.7   H",
             ["Sodium   131   mmol/L   135-145   L", "HbA1c   8.1   %   <5.7   H"],
         ),
+        (
+            "Potassium   5.9   H   3.5-5.1   mmol/L\nSodium\t128\tL\t135-145",
+            ["Potassium   5.9   H", "Sodium\t128\tL"],
+        ),
         ("", []),
     ],
 )

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import gzip
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
+from numpy.typing import NDArray
 from test_search import WordBag
 
 from clinical.cli import cli
 from clinical.corpora.retrieval import read_collection
+from clinical.documents.note import Note
 from clinical.errors import UsageError
 from clinical.index.collection import open_collection
 from clinical.index.ranking import CHOSEN, fuse
@@ -84,6 +88,36 @@ def test_a_damaged_index_of_a_collection_is_made_anew(folder: Path) -> None:
         with open_collection("mine", documents, embedder) as store:
             assert sorted(store.own_ids().values()) == sorted(DOCUMENTS)
         assert embedder.texts == len(DOCUMENTS) * (1 + damaged)
+
+
+class Beginnings(WordBag):
+    """An embedder that reads so few words that it knows of the beginning alone."""
+
+    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        return super().embed([" ".join(text.split()[:8]) for text in texts])
+
+
+def test_all_of_a_long_document_counts_or_its_beginning() -> None:
+    sentences = ("The heart beats.", "Blood flows.", "Rest helps.", "Sleep well.", "A wrist heals in a cast.")
+    documents = [
+        Note("long", " ".join(sentences), title="Leaflet"),
+        Note("empty", ""),
+        Note("short", "Rest."),
+    ]
+    embedder = Beginnings()
+    wrist, cosines = embedder.embed(["wrist"])[0], {}
+    for whole in (True, False):
+        with open_collection("mine", documents, embedder, whole=whole) as store:
+            own_ids = store.own_ids()
+            assert {store.passage(id).text for id in own_ids} == {note.text for note in documents}  # type: ignore[union-attr]
+            found = {own_ids[id]: cosine for id, cosine in store.nearest(wrist, 10)}
+            cosines[whole] = {name: round(found[name], 2) for name in own_ids.values()}
+    windows = embedder.embed(["Leaflet\n" + " ".join(sentences[:3]), "Leaflet\n" + " ".join(sentences[2:])])
+    mean = windows.mean(axis=0)
+    expected = float(mean @ wrist / np.linalg.norm(mean))
+    assert cosines[True]["long"] == pytest.approx(expected, abs=0.02)
+    assert cosines[True]["long"] > 0.15 > 0.05 > cosines[False]["long"]
+    assert cosines[True]["short"] == cosines[False]["short"], "one window is the whole"
 
 
 def test_the_halves_are_apart_and_together_all(folder: Path) -> None:
@@ -184,6 +218,16 @@ def test_the_command_measures_each_mode(folder: Path) -> None:
         "cosine": 1.0,
         "rrf": 1.0,
     }
+
+
+@pytest.mark.embedded
+def test_the_modes_come_in_the_order_in_which_they_are_named(folder: Path) -> None:
+    result = CliRunner().invoke(
+        cli,
+        ["evaluate", "search", "--gold", str(folder), "--modes", "cosine,hybrid,bm25", "--format", "json"],
+    )
+    (evaluation,) = json.loads(result.stdout)
+    assert [ranking["mode"] for ranking in evaluation["rankings"]] == ["cosine", "hybrid", "bm25"]
 
 
 def test_an_unknown_mode_is_named(folder: Path) -> None:

@@ -24,6 +24,22 @@ def test_a_section_says_where_its_heading_and_its_text_are() -> None:
 
 
 @pytest.mark.parametrize(
+    "text", ["All of this\nwas said.", "All\nis well.", "PMH\nALL: 2010", "Seen. All: well."]
+)
+def test_all_is_seldom_a_heading(text: str) -> None:
+    assert "allergies" not in {section.name for section in find_sections(text)}
+
+
+def test_a_result_in_passing_opens_no_section_in_the_course() -> None:
+    text = "Hospital Course\nAdmitted with stroke. Echocardiogram: EF 60%. Aspirin was stopped.\nLabs: Na 130"
+    assert [(section.name, section.title) for section in find_sections(text)] == [
+        ("hospital_course", "Hospital Course"),
+        ("laboratory_data", "Labs"),
+    ]
+    assert find_sections("History: Cough. Echocardiogram: EF 60%.")[1].name == "cardiac_studies"
+
+
+@pytest.mark.parametrize(
     ("heading", "name"),
     [
         ("CHIEF COMPLAINT:", "chief_complaint"),
@@ -35,6 +51,7 @@ def test_a_section_says_where_its_heading_and_its_text_are() -> None:
         ("PMH:", "past_medical_history"),
         ("Family Hx:", "family_history"),
         ("ALLERGIES", "allergies"),
+        ("All:", "allergies"),
         ("HOME MEDICATIONS:", "medications_on_admission"),
         ("Discharge medications:", "discharge_medications"),
         ("PHYSICAL EXAM (on admission):", "physical_examination"),

@@ -52,6 +52,19 @@ def test_a_missing_blank_after_the_full_stop_does_not_join_sentences() -> None:
     ]
 
 
+def test_rows_of_a_table_are_sentences_of_their_own() -> None:
+    rows = [
+        "Test              Result    Flag   Reference       Units",
+        "Sodium            128       L      135-145         mmol/L",
+        "Potassium         5.9       H      3.5-5.1         mmol/L",
+        "Blood culture\tno growth",
+    ]
+    prose = (
+        "1.\tThe patient is to come back to the clinic in two weeks to have the potassium\n\tchecked again."
+    )
+    assert sentences("\n".join([*rows, prose])) == [*rows, prose]
+
+
 def test_numbered_items_inside_a_line() -> None:
     assert sentences("IMPRESSION: 1. Pneumonia. 2. No effusion. 3. Old rib fracture.") == [
         "IMPRESSION: 1. Pneumonia.",

@@ -39,7 +39,8 @@ DOCUMENTS_READ, CHARACTERS_READ = 10, 400
     default="hybrid,lexical,dense,bm25,cosine,rrf",
     show_default=True,
     help="The ways of searching to measure; the first is compared with each other one. bm25 (all words of the "
-    "query alike), cosine (its vector) and rrf (both by reciprocal rank) are the plain ones, to compare with.",
+    "query alike), cosine (its vector and that of a document's beginning) and rrf (both by reciprocal rank) are the "
+    "plain ones, to compare with.",
 )
 @click.option(
     "--wording",
@@ -79,8 +80,9 @@ def search(
 ) -> None:
     """Measure search: nDCG, MAP, MRR and recall over queries with judged documents.
 
-    A document is ranked as one passage, title and text; of long ones, meaning sees the beginning. The first
-    run embeds the collection, which takes minutes, and keeps it in the cache.
+    A document is ranked as one passage, title and text; what it means is the mean of what its windows mean, as
+    notes are cut into them. The first run embeds the collection, which takes minutes (medquad_liveqa: a quarter
+    of an hour of one core), and keeps it in the cache.
 
     \b
     Examples:
@@ -138,21 +140,20 @@ def _evaluate_search(
     *,
     expand: bool,
 ) -> RetrievalEvaluation:
+    from clinical.index.ranking import BASELINES
     from clinical.scoring.retrieval import RetrievalEvaluation, score_run
     from clinical.tasks.query import read_query
 
     queries = {id: read_query(text, names=expand) for id, text in collection.queries.items()}
     runs: dict[str, Run] = {}
-    with _opened(collection, embedder) as store:
-        own_ids = store.own_ids()
-        for mode in modes:
-            runs[mode] = {
-                id: {own_ids[found.passage]: found.score for found in _ranked(store, query, mode, embedder)}
-                for id, query in queries.items()
-            }
+    for whole in (True, False):
+        some = [mode for mode in modes if (mode not in BASELINES) == whole]
+        if some:
+            with _opened(collection, embedder, whole=whole) as store:
+                runs |= {mode: _run(store, queries, mode, embedder) for mode in some}
     for system, chooser in choosers.items():
         runs[system] = _chosen(runs[modes[0]], collection, chooser)
-    rankings = [score_run(name, run, collection.judgements) for name, run in runs.items()]
+    rankings = [score_run(name, runs[name], collection.judgements) for name in (*modes, *choosers)]
     return RetrievalEvaluation(collection.name, len(collection.documents), len(queries), rankings)
 
 
@@ -172,6 +173,15 @@ def _chosen(run: Run, collection: Collection, chooser: MistralChooser) -> Run:
     return chosen
 
 
+def _run(store: Store, queries: Mapping[str, Query], mode: str, embedder: TextEmbedder) -> Run:
+    """Return what a mode finds for each query."""
+    own_ids = store.own_ids()
+    return {
+        id: {own_ids[found.passage]: found.score for found in _ranked(store, query, mode, embedder)}
+        for id, query in queries.items()
+    }
+
+
 def _ranked(store: Store, query: Query, mode: str, embedder: TextEmbedder) -> list[Ranked]:
     """Return the documents as a mode ranks them; the baselines know the words and the vector of the query alone."""
     from clinical.index.ranking import MODES, baseline, rank
@@ -184,8 +194,8 @@ def _ranked(store: Store, query: Query, mode: str, embedder: TextEmbedder) -> li
     return baseline(store, query.text, embedder.embed_queries([query.text])[0], mode, DEPTH)
 
 
-def _opened(collection: Collection, embedder: TextEmbedder) -> Store:
-    """Return the index of the documents, made if it is not there."""
+def _opened(collection: Collection, embedder: TextEmbedder, *, whole: bool) -> Store:
+    """Return the index of the documents, made if it is not there; plain ways know the beginning of a document."""
     from clinical.batch.progress import Tally, progress
     from clinical.index.collection import open_collection
 
@@ -196,4 +206,4 @@ def _opened(collection: Collection, embedder: TextEmbedder) -> Store:
             tally.done += documents
             bar.update(tally)
 
-        return open_collection(collection.name, collection.documents, embedder, done)
+        return open_collection(collection.name, collection.documents, embedder, done, whole=whole)

@@ -77,7 +77,7 @@ class Assertions(click.ParamType[tuple[str, ...]]):
     metavar="A,B",
     type=Assertions(),
     help="Only passages where the words of the query are present, negated, possible, historical, "
-    "hypothetical or family (of the family), or not-negated, all but one; several with commas.",
+    "hypothetical, family (of the family) or not-negated (all but negated); several with commas.",
 )
 @click.option(
     "--embedder",

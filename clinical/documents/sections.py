@@ -35,6 +35,9 @@ MAX_TITLE = 80
 SMALL_WORDS = frozenset({"the", "this", "of", "for"})
 """What does not tell titles apart: "Indications for the operation", "Indications of operation"."""
 
+NARRATIVES = frozenset({"hospital_course", "emergency_department_course"})
+RESULTS = frozenset({"laboratory_data", "microbiology", "imaging", "diagnostic_studies", "cardiac_studies"})
+
 
 @dataclass(frozen=True, slots=True)
 class Section:
@@ -211,12 +214,22 @@ def _name(heading: _Heading, text: str, current: str | None, soap: bool, shouted
         return None
     name = "study" if _STUDY.match(text, heading.start) else _known(title)
     if name is not None:
-        return name if _fits_known(heading, current) else None
+        return name if _fits_known(heading, name, current) else None
     return "_".join(plain.split()) if _fits_unknown(heading, text, current, shouted) else None
 
 
-def _fits_known(heading: _Heading, current: str | None) -> bool:
-    """Whether a known title is a heading here: "5. Diet: cardiac" in a plan is an item of the plan."""
+def _fits_known(heading: _Heading, name: str, current: str | None) -> bool:
+    """Whether a known title is a heading here: "5. Diet: cardiac" in a plan is an item of the plan.
+
+    A result that is told in passing is part of what is told: "Echocardiogram: EF 60%. Aspirin was stopped".
+    """
+    in_passing = not (heading.at_line_start or heading.title.isupper())
+    if in_passing and current in NARRATIVES and name in RESULTS:
+        return False
+    if (
+        _plain(heading.title) == "all"
+    ):  # "All: penicillin", but not "All of this", nor ALL, which is a leukaemia
+        return heading.title == "All" and heading.at_line_start and heading.colon
     if heading.marked or heading.title.isupper():
         return not (heading.numbered and current in _rules().absorbing and len(heading.title) < 5)
     if heading.numbered:

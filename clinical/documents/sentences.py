@@ -33,6 +33,7 @@ _MAYBE_ITEM = re.compile(
     """,
     re.VERBOSE,
 )
+_CELLS = re.compile(r"(?<=[^\s.:)*•-])(?:[ \xa0]*\t[ \xa0\t]*|[ \xa0]{3,})(?=\S)")
 _ENDS_OPEN = re.compile(r"(?:[,/(-]|\b(?i:dr|mr|mrs|ms|prof|st|vs|approx|fig|no)\.)$")
 _STOP = re.compile(r"""(?<![.!?…])[.!?…]++(?P<closed>["'”’)\]]*+)(?:(?=\s)|,(?=\s?\S)|(?=[A-Z][a-z]))""")
 _WORD_BEFORE = re.compile(r"[^\s,;:(\[{\"“”]*$")
@@ -102,7 +103,11 @@ def _stands_alone(text: str, section: Section) -> bool:
 
 
 def _paragraphs(text: str, headings: set[int]) -> Iterator[list[tuple[int, int]]]:
-    """Yield runs of lines without a blank line, a heading, a list item or a field ("Neck: supple") inside."""
+    """Yield runs of lines without a blank line, a heading, a list item or a field ("Neck: supple") inside.
+
+    The row of a table is a run by itself.
+    """
+    after_row = False
     lines: list[tuple[int, int]] = []
     for found in _LINE.finditer(text):
         start = found.start()
@@ -110,8 +115,11 @@ def _paragraphs(text: str, headings: set[int]) -> Iterator[list[tuple[int, int]]
         if line.isspace():
             continue
         gap = text[lines[-1][1] : start] if lines else ""
+        is_row = _CELLS.search(line) is not None
         begins = (
-            gap.count("\n") > 1
+            is_row
+            or after_row
+            or gap.count("\n") > 1
             or gap.count("\r") > 1
             or _BULLET.match(line) is not None
             or (_MAYBE_ITEM.match(line) is not None and _is_finished(text, lines))
@@ -120,6 +128,7 @@ def _paragraphs(text: str, headings: set[int]) -> Iterator[list[tuple[int, int]]
         if lines and begins:
             yield lines
             lines = []
+        after_row = is_row
         lines.append((start, start + len(line.rstrip())))
     if lines:
         yield lines

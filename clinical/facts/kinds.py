@@ -23,7 +23,7 @@ from clinical.facts.phrases import PhraseTree
 from clinical.facts.quantities import find_dates
 from clinical.facts.synonyms import meaning_of, unclear_forms
 
-__all__ = ["Known", "is_department", "is_nothing", "known_names"]
+__all__ = ["Known", "is_department", "is_nothing", "jots", "known_names"]
 
 LEAST_LETTERS = 7
 """A shorter word is not known by its ending: April is no ACE inhibitor."""
@@ -139,6 +139,17 @@ def is_nothing(text: str) -> bool:
     "pt" is a patient, "PT" may be a treatment or a test.
     """
     return text.lower().rstrip(".") in _kinds().nothing and text not in unclear_forms()
+
+
+def jots(text: str) -> list[tuple[int, int]]:
+    """Return where a text has what is jotted between findings with a stroke, as "c/o" or "w/"."""
+    return [found.span() for found in _jots().finditer(text)]
+
+
+@cache
+def _jots() -> re.Pattern[str]:
+    written = sorted((word for word in _kinds().nothing if "/" in word), key=len, reverse=True)
+    return re.compile(rf"(?<![\w/])(?:{'|'.join(map(re.escape, written))})(?![\w/])", re.IGNORECASE)
 
 
 def is_department(text: str) -> bool:

@@ -24,7 +24,7 @@ _FLAG = re.compile(
     r"[^\S\n]*(?:(?:[A-Za-z/%^\d.]*[A-Za-z/%^\d])?[^\S\n]+)?"
     r"(?:[<>]?\d+(?:\.\d+)?(?:[^\S\n]?[-–][^\S\n]?\d+(?:\.\d+)?)?[^\S\n]+)?"  # its range, in a table
     r"[(\[]?(?P<flag>HH?|LL?|high|low|critical|abnormal|\*)[)\]]?"
-    r"(?=[^\S\n]*(?:[,;.)\n]|$))"
+    r"(?=[^\S\n]*(?:[,;.)\n]|$)|[ ]{2}|[ ]?\t)"  # behind it another cell, as the range
 )
 _OWN_RANGE = re.compile(
     r"[^\n\d]{0,30}?[(\[]?(?:(?:ref(?:erence)?|normal|range|nl)\.?:?[^\S\n]*(?:range:?[^\S\n]*)?|[(\[])"

@@ -65,6 +65,7 @@ def _table(answer: Answer, output: ConsoleOutput) -> None:
         console.print()
         for number, citation in enumerate(answer.citations, 1):
             console.print(_place(number, citation))
+    console.print(Text(f"{answer.system} ({answer.model})", style="dim"))
     output.flush()
 
 

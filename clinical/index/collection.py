@@ -10,7 +10,7 @@ from clinical.errors import ClinicalError
 from clinical.index.backend import FileState, IndexedDocument
 from clinical.index.passages import Passage
 from clinical.index.store import FORMAT, Store, erase
-from clinical.index.update import embed
+from clinical.index.update import embed, embed_whole
 from clinical.models import cache
 from clinical.models.embedders import TextEmbedder
 
@@ -22,9 +22,14 @@ def open_collection(
     documents: Sequence[Note],
     embedder: TextEmbedder,
     done: Callable[[int], None] = lambda documents: None,
+    *,
+    whole: bool = True,
 ) -> Store:
-    """Return the index of these documents, kept in the cache; `done` is told how many more are embedded."""
-    content = hashlib.sha256(f"{FORMAT} {embedder.id}".encode())
+    """Return the index of these documents, kept in the cache; `done` is told how many more are embedded.
+
+    The vector of a document is that of the `whole`, or of the beginning, as far as the embedder reads.
+    """
+    content = hashlib.sha256(f"{FORMAT} {embedder.id}{' whole' if whole else ''}".encode())
     for document in documents:
         content.update(document.sha256.encode() + (document.title or "").encode())
     file = cache.folder("retrieval") / f"{content.hexdigest()[:16]}.sqlite"
@@ -40,7 +45,7 @@ def open_collection(
         # Each part is a file of the index, so that an interrupted run goes on where it was.
         if f"{first}" not in known:
             passages = [[Passage(0, len(document.text))] for document in some]
-            vectors = embed(some, passages, embedder)
+            vectors = embed_whole(some, embedder) if whole else embed(some, passages, embedder)
             with store.transaction():
                 store.put(
                     FileState(f"{first}", "", 0, 0),

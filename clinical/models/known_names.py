@@ -14,7 +14,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import replace
 
 from clinical.documents.annotations import Entity
-from clinical.facts.kinds import Known, is_department, is_nothing, known_names
+from clinical.facts.kinds import Known, is_department, is_nothing, jots, known_names
 from clinical.models.mention_edges import piece_of, with_clean_edges
 from clinical.models.whole_names import NAMED
 
@@ -51,7 +51,9 @@ _PERSON = re.compile(
     re.MULTILINE,
 )
 _TITLE = re.compile(
-    r"\A\s*(?:[A-Z][\w/&-]*[ \t]+){0,4}(?i:notes?|report|summary|letter|consultation|record|list)\b(?=[^\n.:]{0,40}$)",
+    r"\A\s*(?:[A-Z][\w/&-]*[ \t]+){0,4}(?i:notes?|report|summary|letter|consultation|record|list)\b(?=[^\n.:]{0,40}$)"
+    # Another entry in the same file: in capitals.
+    r"|^(?:[A-Z][A-Z/&-]+[ \t]+){1,4}(?:NOTE|REPORT|SUMMARY|LETTER|CONSULTATION)\b(?=[^\n.:]{0,40}$)",
     re.MULTILINE,
 )
 _EDGES = ",;:"
@@ -67,11 +69,8 @@ def with_known_names(text: str, found: Sequence[Entity], asked: AbstractSet[str]
     """
     people = _places(text, _PERSON)
     apart = people | _places(text, _NUMBER_OF_A_LIST) | _places(text, _TITLE)
-    kept = [
-        _trimmed(entity)
-        for entity in with_clean_edges(text, found, asked)
-        if not apart.issuperset(range(entity.start, entity.end))
-    ]
+    apart |= {place for start, end in jots(text) for place in range(start, end)}
+    kept = [_trimmed(_outside(text, entity, apart)) for entity in with_clean_edges(text, found, asked)]
     coming = deque(
         sorted(
             (entity for entity in kept if _says_something(entity)),
@@ -149,6 +148,13 @@ def _gives_way(longer: Entity, name: Known) -> bool:
 def _places(text: str, pattern: re.Pattern[str]) -> set[int]:
     """Return the characters that a pattern covers."""
     return {place for found in pattern.finditer(text) for place in range(*found.span())}
+
+
+def _outside(text: str, entity: Entity, apart: AbstractSet[int]) -> Entity:
+    """Return the entity without what is no finding at its edges: "back" for "o back" in "c/o back"."""
+    inside = [place for place in range(entity.start, entity.end) if place not in apart]
+    start, end = (inside[0], inside[-1] + 1) if inside else (entity.start, entity.start)
+    return piece_of(text, entity, start, end)
 
 
 def _trimmed(entity: Entity) -> Entity:

@@ -27,22 +27,31 @@ _VALUE = re.compile(
 )
 """A test and its result. Without a point a number may be part of the name: CA 125."""
 
+_NEXT_TEST = re.compile(r"(?P<head>.*\d\S*?),[ ](?P<tail>[A-Z][A-Za-z]{0,5})")
+_ITS_RESULT = re.compile(r"[ :]*\d")
+"""A result and the test of the next one: "24, T" of "RR 24, T 36.8"."""
+
 _DOSE = re.compile(
     r"(?P<head>\S*[A-Za-z]\S*(?:[ ]\S+)*?)\s+"
     r"(?P<tail>\d[\d.,]*[ ]?(?:mg|mcg|µg|g|gm|grams?|units?|ml|meq|%|tab(?:let)?s?|puffs?|drops?)(?!\w)(?:[ ].*)?)",
     re.IGNORECASE,
 )
-_OFTEN = re.compile(
+_GIVEN = re.compile(
     r"(?P<head>\S*[A-Za-z]\S*(?:[ ]\S+)*?)\s+(?P<tail>(?:q?daily|qd|bid|tid|qid|qhs|weekly|prn)\b.*)",
     re.IGNORECASE,
 )
 _PARTED = {
     "Test": ((_VALUE, "Result"),),
-    "Medication": ((_DOSE, "Dosage"), (_OFTEN, "Frequency")),
+    "Result": ((_NEXT_TEST, "Test"),),
+    "Medication": ((_DOSE, "Dosage"), (_GIVEN, "Frequency")),
 }
 """What a mention of a label may hold at its end, and the label of that."""
 
-_POINT = re.compile(r"\d\.\d+")
+_WHOLE = re.compile(r"\d(?:\.\d+|,\d{3}(?!\d))|\b[a-z](?:\.[a-z])+\b\.?")
+"""Numbers, and short forms with full stops: "b.i.d." """
+
+LONGEST = 6
+"""How far before a place a short form may begin that it cuts."""
 
 _LAST_STOP = re.compile(r"(?<![.\w])[\w%/-]+\.$")
 
@@ -54,7 +63,7 @@ def with_clean_edges(text: str, found: Sequence[Entity], asked: AbstractSet[str]
     """
     return [
         part
-        for entity in _with_whole_numbers(text, found)
+        for entity in _with_whole_words(text, found)
         for part in _parts(text, _closed(text, _in_cell(text, entity)))
         if part.label in {entity.label, *asked}
     ]
@@ -67,15 +76,29 @@ def piece_of(text: str, entity: Entity, start: int, end: int) -> Entity:
     return replace(entity, start=start, end=end, text=text[start:end])
 
 
-def _with_whole_numbers(text: str, found: Sequence[Entity]) -> list[Entity]:
-    """Return the entities by start, those that end within a number with the rest of it: "14." of 14.2."""
+def _with_whole_words(text: str, found: Sequence[Entity]) -> list[Entity]:
+    """Return the entities by start, those that end within a number or short form with the rest: "14." of 14.2.
+
+    What began with that rest goes on behind it, or belongs to it where the label is the same.
+    """
     whole: list[Entity] = []
     for entity in sorted(found, key=lambda entity: (entity.start, entity.end)):
-        if whole and whole[-1].end > entity.start and _POINT.match(text, entity.start - 2):
-            entity = piece_of(text, entity, whole[-1].end, max(entity.end, whole[-1].end))
-        rest = _POINT.match(text, entity.end - 2) if entity.end - entity.start > 1 else None
-        whole.append(piece_of(text, entity, entity.start, rest.end()) if rest else entity)
+        before = whole[-1] if whole else None
+        if before and _end_of_word(text, entity.start) == before.end:
+            end = max(before.end, entity.end)
+            if before.label == entity.label:
+                whole[-1] = piece_of(text, before, before.start, end)
+                continue
+            entity = piece_of(text, entity, before.end, end)
+        rest = _end_of_word(text, entity.end)
+        whole.append(piece_of(text, entity, entity.start, rest) if rest else entity)
     return [entity for entity in whole if entity.text]
+
+
+def _end_of_word(text: str, place: int) -> int | None:
+    """Return where the number or short form ends that the place cuts; `None` where it cuts none."""
+    cut = (_WHOLE.match(text, start) for start in range(place - 1, max(place - LONGEST, 0) - 1, -1))
+    return next((word.end() for word in cut if word and word.end() > place), None)
 
 
 def _in_cell(text: str, entity: Entity) -> Entity:
@@ -101,9 +124,9 @@ def _closed(text: str, entity: Entity) -> Entity:
 def _parts(text: str, entity: Entity) -> Iterator[Entity]:
     """Yield the entity, or the test and its result, the drug and its dose or how often it is given."""
     for pattern, label in _PARTED.get(entity.label, ()):
-        if parted := pattern.fullmatch(entity.text):
-            yield piece_of(text, entity, entity.start, entity.start + parted.end("head"))
-            tail = piece_of(text, entity, entity.start + parted.start("tail"), entity.end)
-            yield replace(tail, label=label)
+        parted = pattern.fullmatch(text, entity.start, entity.end)
+        if parted and (pattern is not _NEXT_TEST or _ITS_RESULT.match(text, entity.end)):
+            yield piece_of(text, entity, *parted.span("head"))
+            yield replace(piece_of(text, entity, *parted.span("tail")), label=label)
             return
     yield entity
