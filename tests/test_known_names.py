@@ -103,6 +103,7 @@ def test_jots_are_nothing() -> None:
         ("- Margins, clear", [("- Margins,", "Test", 0.2)], [("Margins", "Test")]),
         ("3yo M w/ gout", [("3yo M w", "Duration", 0.03)], [("3yo", "Age"), ("M", "Sex"), ("gout", "Disease")]),
         ("no hx", [("hx", "Disease", 0.15)], []),
+        ("CRP > 12, node #1", [(">", "Result", 0.4), ("#", "Result", 0.4)], [("CRP", "Test")]),
         ("ketones +", [("+", "Result", 0.8), ("(", "Test", 0.3)] , [("+", "Result")]),
         ("1. Gout\n2. Warts", [("2", "Result", 0.7)], [("Gout", "Disease")]),
         ("seen by Dr. S. Okafor", [("Okafor", "Disease", 0.4)], []),

@@ -7,7 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from summary_cases import entities_in
 
+from clinical.documents.annotations import Assertion, Entity
 from clinical.documents.note import Note
+from clinical.facts.mentions import whole_mentions
 from clinical.facts.results import find_abnormal
 from clinical.tasks.omissions import find_omissions
 from clinical.tasks.remarks import remarks
@@ -101,6 +103,21 @@ def test_places_are_those_of_the_note() -> None:
 )
 def test_abnormal_results(text: str, found: list[str]) -> None:
     assert [text[result.start : result.end] for result in find_abnormal(text)] == found
+
+
+def test_a_name_has_its_own_label_whatever_the_tagger_says() -> None:
+    text = "T2DM, on Lasix; T2DM today"
+    there = Assertion("present")
+    found = [
+        Entity(0, 4, "T2DM", "Medication", assertion=there),
+        Entity(9, 14, "Lasix", "Result"),
+        Entity(16, 26, "T2DM today", "Medication", assertion=there),
+    ]
+    assert [(one.text, one.label) for one in whole_mentions(text, found, ())] == [
+        ("T2DM", "Disease"),
+        ("Lasix", "Result"),
+        ("T2DM today", "Medication"),
+    ]
 
 
 @settings(deadline=None)

@@ -155,13 +155,13 @@ FURTHEST = 200
 # finding of a list ("(-) fever", ", -fever"); at the beginning of a line a hyphen heads an item.
 _SIGN = r"(?:^|(?<=[,;:]\s))\(-\)|(?<=[,;:]\s)-(?=[^\W\d])"
 _WORD = re.compile(
-    rf"(?P<sign>{_SIGN})|\d+(?:[.,]\d+)*|[^\W\d]+(?:['’][^\W\d]+)?|(?<![\w)])\?|[^\w\s?]", re.MULTILINE
+    rf"\d+(?:[.,]\d+)*|[^\W\d]+(?:['’][^\W\d]+)?|(?<![\w)])\?|(?P<sign>{_SIGN})|[^\w\s?]", re.MULTILINE
 )
 
 
 def _read(word: re.Match[str]) -> str:
     """Return a word as the cues have it."""
-    return "(-)" if word["sign"] else word.group().lower().replace("’", "'")
+    return "(-)" if word.lastgroup else word.group().lower().replace("’", "'")
 
 
 _CLOSING = frozenset(",;/.")

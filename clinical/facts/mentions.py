@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from clinical.documents.annotations import Entity
+from clinical.facts.kinds import known_names
 from clinical.facts.replies import assert_answers
 from clinical.facts.results import is_test_name
 from clinical.facts.terms import content
@@ -59,7 +60,7 @@ def whole_mentions(text: str, entities: Sequence[Entity], units: Sequence[Unit])
     answer.
     """
     joined: list[Entity] = []
-    for entity in sorted(entities, key=lambda entity: (entity.start, entity.end)):
+    for entity in sorted(map(_by_its_name, entities), key=lambda entity: (entity.start, entity.end)):
         before = joined[-1] if joined else None
         if before is not None and _belongs(text, before, entity):
             joined[-1] = replace(entity, start=before.start, text=text[before.start : entity.end])
@@ -94,6 +95,17 @@ def is_drug(entity: Entity) -> bool:
         and not content(entity.text) <= _NO_DRUG
         and not is_test_name(entity.text)
     )
+
+
+def _by_its_name(entity: Entity) -> Entity:
+    """Return the entity under the label that its name has wherever it stands: T2DM is no drug.
+
+    What has not been assessed stays what it is, so that nothing denied is taken for a problem.
+    """
+    for name in known_names(entity.text) if entity.assertion else ():
+        if name.label and (name.start, name.end) == (0, len(entity.text)):
+            return replace(entity, label=name.label)
+    return entity
 
 
 def _belongs(text: str, before: Entity, entity: Entity) -> bool:

@@ -57,6 +57,8 @@ _TITLE = re.compile(
     re.MULTILINE,
 )
 _EDGES = ",;:"
+_SIGNS = "<>=#*.,:;()[]/ "
+"""What is no finding by itself; "+" and "-" may be results."""
 _PIECE = re.compile(r"\S+")
 _SAYS_SOMETHING = re.compile(r"\w")
 
@@ -177,9 +179,11 @@ def _trimmed(entity: Entity) -> Entity:
 
 
 def _says_something(entity: Entity) -> bool:
-    """Return whether an entity is more than jots or the name of a department: "Service: Cardiology"."""
+    """Return whether an entity is more than signs, jots or the name of a department: "Service: Cardiology"."""
+    if not entity.text.strip(_SIGNS):
+        return False
     is_place = entity.label in NAMED_THINGS and is_department(entity.text)
-    return bool(entity.text) and not is_nothing(entity.text) and not is_place
+    return not is_nothing(entity.text) and not is_place
 
 
 def _says_nothing(word: str) -> bool:
