@@ -169,7 +169,7 @@ def _measure(
     counts: dict[str, Counter[str]],
 ) -> None:
     (found,) = extract([note], recognizer)
-    support = Support(note, whole_mentions(note.text, found.entities, find_units(note.text)))
+    support = Support(note, whole_mentions(note.text, found.entities))
     sentences = [sentence for sentence in sentences if len(sentence.split()) > 2]
     if not sentences:
         return

@@ -31,7 +31,6 @@ from clinical.documents.sections import find_sections, section_at
 from clinical.documents.sentences import split_sentences
 from clinical.facts.mentions import whole_mentions
 from clinical.facts.terms import SMALL_WORDS
-from clinical.facts.units import find_units
 from clinical.finetune.provenance import provenance
 from clinical.models.embedder import Embedder
 from clinical.models.salience_heads import HEADS, WORDS, LinearHead, folder, head, known_words
@@ -177,7 +176,7 @@ def _materials(
         batch = records[first : first + BATCH]
         notes = [Note(str(record["id"]), record["source"]) for record in batch]
         for record, note, found in zip(batch, notes, extract(notes, recognizer), strict=True):
-            entities = whole_mentions(note.text, found.entities, find_units(note.text))
+            entities = whole_mentions(note.text, found.entities)
             material = Material.of(note, entities, embedder)
             if material.units:
                 yield record, material

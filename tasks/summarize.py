@@ -23,7 +23,6 @@ from clinical.facts.document_date import Date, date_of, shown_date
 from clinical.facts.language import foreign_document
 from clinical.facts.mentions import whole_mentions
 from clinical.facts.terms import content
-from clinical.facts.units import find_units
 from clinical.models.settings import SMALL_MISTRAL, choose_system
 from clinical.tasks.ner import Recognizer, extract, load_recognizer
 from clinical.tasks.omissions import find_omissions
@@ -148,7 +147,7 @@ def summarize(
 def entities_of(notes: Sequence[Note], recognizer: Recognizer) -> list[Sequence[Entity]]:
     """Return the entities of each note as summaries are checked by them: a finding with its body part is one."""
     return [
-        whole_mentions(note.text, found.entities, find_units(note.text))
+        whole_mentions(note.text, found.entities)
         for note, found in zip(notes, extract(notes, recognizer), strict=True)
     ]
 

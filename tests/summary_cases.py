@@ -12,10 +12,8 @@ from numpy.typing import NDArray
 
 from clinical.documents.annotations import Entity
 from clinical.documents.note import Note
-from clinical.documents.sections import find_sections
 from clinical.documents.summaries import Draft
 from clinical.facts.mentions import whole_mentions
-from clinical.facts.units import find_units
 from clinical.prompts.labels import Label
 from clinical.tasks.ner import extract
 
@@ -69,4 +67,4 @@ class Writer:
 def entities_in(note: Note) -> list[Entity]:
     """Return the entities of the word list, placed, asserted and whole."""
     (found,) = extract([note], WordRecognizer())
-    return whole_mentions(note.text, found.entities, find_units(note.text, find_sections(note.text)))
+    return whole_mentions(note.text, found.entities)

@@ -113,7 +113,7 @@ def test_a_name_has_its_own_label_whatever_the_tagger_says() -> None:
         Entity(9, 14, "Lasix", "Result"),
         Entity(16, 26, "T2DM today", "Medication", assertion=there),
     ]
-    assert [(one.text, one.label) for one in whole_mentions(text, found, ())] == [
+    assert [(one.text, one.label) for one in whole_mentions(text, found)] == [
         ("T2DM", "Disease"),
         ("Lasix", "Result"),
         ("T2DM today", "Medication"),

@@ -1,6 +1,6 @@
 """Mentions as a reader counts them: "right hilar lymphadenopathy" is one finding, "afebrile" is none.
 
-    entities = whole_mentions(note.text, entities, find_units(note.text))
+    entities = whole_mentions(note.text, entities)
 
 The recognizer follows a guideline that marks the body part and the finding apart, and now and then takes a word of the
 ordinary for a finding. For problem lists and omissions the pieces are put together and such words are passed over.
@@ -14,10 +14,8 @@ from dataclasses import replace
 
 from clinical.documents.annotations import Entity
 from clinical.facts.kinds import known_names
-from clinical.facts.replies import assert_answers
 from clinical.facts.results import is_test_name
 from clinical.facts.terms import content
-from clinical.facts.units import Unit
 
 __all__ = ["PROBLEMS", "REPORTED", "STEPS", "is_drug", "is_problem", "is_reported", "whole_mentions"]
 
@@ -53,11 +51,10 @@ plan bid tid qhs prn"""
 _NO_DRUG = content(_NO_DRUG_WORDS)
 
 
-def whole_mentions(text: str, entities: Sequence[Entity], units: Sequence[Unit]) -> list[Entity]:
+def whole_mentions(text: str, entities: Sequence[Entity]) -> list[Entity]:
     """Return the entities in their order, findings with the body part that stands before them as one.
 
-    Assertion, section and label are those of the finding; in a dialogue, what a question names is asserted by its
-    answer.
+    Assertion, section and label are those of the finding.
     """
     joined: list[Entity] = []
     for entity in sorted(map(_by_its_name, entities), key=lambda entity: (entity.start, entity.end)):
@@ -66,7 +63,7 @@ def whole_mentions(text: str, entities: Sequence[Entity], units: Sequence[Unit])
             joined[-1] = replace(entity, start=before.start, text=text[before.start : entity.end])
         else:
             joined.append(entity)
-    return assert_answers(text, joined, units)
+    return joined
 
 
 _OUT_OF_RANGE = re.compile(
