@@ -198,10 +198,15 @@ class Index(Protocol):
         ...
 
 
-def check_about(about: Mapping[str, str], format: int, paths: Sequence[str], embedder: str) -> None:
-    """Refuse an index of another version or embedder."""
+def check_format(about: Mapping[str, str], format: int, paths: Sequence[str]) -> None:
+    """Refuse an index of another version."""
     if about.get("format") != str(format):
         raise ClinicalError(f"the index of {named(paths)} is of another version; {rebuild(paths)}")
+
+
+def check_about(about: Mapping[str, str], format: int, paths: Sequence[str], embedder: str) -> None:
+    """Refuse an index of another version or embedder."""
+    check_format(about, format, paths)
     if about.get("embedder") != embedder:
         raise ClinicalError(
             f"the index of {named(paths)} was embedded with {about.get('embedder')}, not with {embedder}; "

@@ -37,6 +37,7 @@ from clinical.index.backend import (
     StoredPassage,
     Unit,
     check_about,
+    check_format,
     named,
     rebuild,
 )
@@ -114,11 +115,15 @@ class LanceStore:
 
     @classmethod
     def existing(cls, uri: str, name: str) -> LanceStore:
-        """Return the index of this name, of whatever paths and embedder, to look after it."""
+        """Return the index of this name, of whatever paths and embedder, to look after it.
+
+        Raises `ClinicalError` when it is damaged, or of another version.
+        """
         store = cls(uri, name, ())
         with store._explaining():
             about = store.about()
         store.paths = tuple(json.loads(about.get("paths", "[]")))
+        check_format(about, FORMAT, store.paths)
         return store
 
     def __enter__(self) -> LanceStore:

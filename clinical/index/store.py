@@ -39,6 +39,7 @@ from clinical.index.backend import (
     StoredPassage,
     Unit,
     check_about,
+    check_format,
     named,
     rebuild,
     words_in,
@@ -120,13 +121,19 @@ class Store:
 
     @classmethod
     def existing(cls, path: Path) -> Store:
-        """Return the index in this file, of whatever paths and embedder, to look after it."""
+        """Return the index in this file, of whatever paths and embedder, to look after it.
+
+        Raises `ClinicalError` when the file is damaged, or of another version.
+        """
         try:
             connection = _connect(path)
             row = connection.execute("SELECT value FROM about WHERE key = 'paths'").fetchone()
         except sqlite3.Error as error:
             raise _explained(error, path, ()) from error
-        return cls(path, connection, json.loads(row[0]) if row else ())
+        store = cls(path, connection, json.loads(row[0]) if row else ())
+        with store._closing_on_error():
+            check_format(store.about(), FORMAT, store.paths)
+        return store
 
     def __enter__(self) -> Store:
         return self
