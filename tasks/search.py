@@ -59,6 +59,9 @@ CANDIDATES = 100
 CANDIDATES_PER_HIT = 10
 """Some passages overlap a better one, or do not pass the filters."""
 
+DOCUMENTS_AT_ONCE = 25
+"""Of so many documents, or as many as are wanted, the passages are looked at together."""
+
 ATTEMPTS = 3
 """How often to index files anew that change while they are searched."""
 
@@ -219,7 +222,10 @@ class _Search:
         section: str | None = None,
         by: Unit = "passage",
     ) -> list[Hit]:
-        """Return the hits that pass the filters, none overlapping a better one; those that are near come first."""
+        """Return the hits that pass the filters, none overlapping a better one.
+
+        Passages that are near come first. Documents keep their order, so those before a near one count as near.
+        """
         if section is not None:
             filter = replace(filter, sections=(_known_section(section, self.store.sections()),))
         limit = max(CANDIDATES, k * CANDIDATES_PER_HIT)
@@ -233,13 +239,16 @@ class _Search:
         for candidate, passages in candidates:
             if len(hits) == k:
                 break
-            shown_ones = (
+            found = (
                 self._hit(len(hits) + 1, passage, candidate, by, closely)
                 for passage in passages
                 if self._is_current(passage)
             )
-            passing = (hit for hit in shown_ones if assertion is None or _passes(hit, assertion))
+            passing = (hit for hit in found if assertion is None or _passes(hit, assertion))
             hits += islice(passing, 1)
+        if by == "document":
+            near = max((place for place, hit in enumerate(hits, 1) if hit.near), default=0)
+            return [replace(hit, near=hit.rank <= near) for hit in hits]
         hits.sort(key=lambda hit: not hit.near)
         return [replace(hit, rank=place) for place, hit in enumerate(hits, 1)]
 
@@ -280,29 +289,36 @@ class _Search:
         self, ranked: Sequence[Ranked], k: int, mode: Mode, filter: Filter, closely: bool
     ) -> Iterator[tuple[Ranked, Iterable[StoredPassage]]]:
         """Yield each document with its passages, the best first; `closely`, those that can tell what is said in it."""
-        for first in range(0, len(ranked), k):
-            some = ranked[first : first + k]
-            inside = replace(filter, documents=tuple(candidate.id for candidate in some))
-            passages: dict[int, list[int]] = {}
-            documents = self.store.passages_in(inside)
-            for id in self._best_first(list(documents), mode, inside):
-                passages.setdefault(documents[id], []).append(id)
+        at_once = max(k, DOCUMENTS_AT_ONCE)
+        for first in range(0, len(ranked), at_once):
+            some = ranked[first : first + at_once]
+            best = self._best_passages([candidate.id for candidate in some], mode, filter)
             for candidate in some:
-                stored = map(self.store.passage, passages.get(candidate.id, []))
+                stored = map(self.store.passage, best.get(candidate.id, []))
                 found = (passage for passage in stored if passage is not None)
                 yield candidate, self._telling(list(found)) if closely else found
 
-    def _best_first(self, passages: Sequence[int], mode: Mode, filter: Filter) -> list[int]:
-        """Return the best first of these passages, which are all that the filter lets through.
+    def _best_passages(self, documents: Sequence[int], mode: Mode, filter: Filter) -> dict[int, list[int]]:
+        """Return the passages of each document that the filter lets through, the best first.
 
         When only words are searched for, those that have one.
         """
-        words = self.query.terms if mode != "dense" else {}
-        lexical = dict(self.store.lexical(words, len(passages), filter)) if passages else {}
-        scores = lexical
-        if self.vector is not None:
-            scores = fuse(lexical, self.store.cosines_of(self.vector, passages))
-        return sorted(scores, key=lambda id: (-scores[id], id))
+        inside = replace(filter, documents=tuple(documents))
+        passages: dict[int, list[int]] = {}
+        for id, document in self.store.passages_in(inside).items():
+            passages.setdefault(document, []).append(id)
+        every = [id for some in passages.values() for id in some]
+        by_words = mode != "dense" and every
+        lexical = dict(self.store.lexical(self.query.terms, len(every), inside)) if by_words else {}
+        cosines = {} if self.vector is None else self.store.cosines_of(self.vector, every)
+
+        def in_order(some: Sequence[int]) -> list[int]:
+            scores = {id: lexical[id] for id in some if id in lexical}
+            if self.vector is not None:
+                scores = fuse(scores, {id: cosines[id] for id in some if id in cosines})
+            return sorted(scores, key=lambda id: (-scores[id], id))
+
+        return {document: in_order(some) for document, some in passages.items()}
 
     def _telling(self, passages: Sequence[StoredPassage]) -> Sequence[StoredPassage]:
         """Return the passages of a document that have the words of the query; if none has, the one nearest to it.

@@ -562,6 +562,30 @@ class Calibrated(WordBag):
         super().__init__("all-MiniLM-L6-v2/words")
 
 
+def test_documents_keep_their_order_and_those_before_a_near_one_are_near(tmp_path: Path) -> None:
+    between = "The chest is clear. The heart is regular. The abdomen is soft. The skin is dry."
+    texts = {
+        "apart": f"Scurvy was seen in the old port. {between} Beriberi was seen in the new port.",
+        "together": f"Scurvy and beriberi were seen in the port. {between} {between} {between} {between}",
+        "none": between,
+    }
+    for name, text in texts.items():
+        (tmp_path / f"{name}.txt").write_text(text, encoding="utf-8")
+
+    def found(*only: str) -> list[tuple[str, int, bool]]:
+        path = f"{tmp_path}/[{''.join(name[0] for name in only)}]*"
+        hits = search("scurvy beriberi", tmp_path, Calibrated(), by="document", filter=Filter(path=path)).hits
+        assert [hit.score for hit in hits] == sorted((hit.score for hit in hits), reverse=True)
+        return [(Path(hit.path).stem, hit.rank, hit.near) for hit in hits]
+
+    assert found("apart", "together", "none") == [
+        ("apart", 1, True),
+        ("together", 2, True),
+        ("none", 3, False),
+    ]
+    assert found("apart", "none") == [("apart", 1, False), ("none", 2, False)]
+
+
 def test_what_is_far_comes_last_and_is_told(notes: Path) -> None:
     found = search("chest pain on exertion", notes, Calibrated())
     assert (Path(found.hits[0].path).stem, found.hits[0].near) == ("angina", True)

@@ -19,7 +19,7 @@ class Hit:
     "Query: " and the words that it stands for. `line` counts from 1. `ranks` says at which place each way of
     searching had the passage. One that is not `near` was found for want of better ones: it has few of the words, and
     its meaning is far from that of the query. Where documents were searched for (`by`), `rank`, `score` and `ranks` are
-    those of the document, of which this is the best passage.
+    those of the document, of which this is the best passage, and all before a near one are near.
     """
 
     rank: int
