@@ -120,7 +120,8 @@ def _with_choice(
 ) -> NDArray[np.float64]:
     def ranked(id: str) -> list[Ranked]:
         query = replace(queries[id], other_name=choice.other_name)
-        return rank(store, query.terms, query.vector(embedder), "hybrid", DEPTH, settings=choice.settings)
+        vector = query.vector(embedder)
+        return rank(store, query.terms, vector, "hybrid", DEPTH, settings=choice.settings, by="document")
 
     return _scores(store, collection, ranked)
 
@@ -128,7 +129,7 @@ def _with_choice(
 def _plain(store: Store, collection: Collection, way: str, embedder: Remembering) -> NDArray[np.float64]:
     def ranked(id: str) -> list[Ranked]:
         text = collection.queries[id]
-        return baseline(store, text, embedder.embed_queries([text])[0], way, DEPTH)
+        return baseline(store, text, embedder.embed_queries([text])[0], way, DEPTH, by="document")
 
     return _scores(store, collection, ranked)
 
@@ -136,8 +137,8 @@ def _plain(store: Store, collection: Collection, way: str, embedder: Remembering
 def _scores(
     store: Store, collection: Collection, ranked: Callable[[str], Sequence[Ranked]]
 ) -> NDArray[np.float64]:
-    own_ids = store.own_ids()
-    run = {id: {own_ids[one.passage]: one.score for one in ranked(id)} for id in collection.queries}
+    own_ids = store.own_ids("document")
+    run = {id: {own_ids[one.id]: one.score for one in ranked(id)} for id in collection.queries}
     return np.array(score_run("", run, collection.judgements).values[MAIN])
 
 

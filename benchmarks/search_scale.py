@@ -206,12 +206,16 @@ def build(folder: Path, store: Any) -> dict[str, Any]:
 
 
 def query(folder: Path, store: Any) -> dict[str, Any]:
-    """Time the ranking of the queries, one after the other, in a process that goes on."""
+    """Time the ranking of the queries, and the hits, one after the other, in a process that goes on."""
     import numpy as np
 
+    from clinical.index.backend import UNITS
     from clinical.index.opening import open_index
     from clinical.index.ranking import MODES, rank
+    from clinical.index.update import files_of
     from clinical.models.embedder import Embedder
+    from clinical.tasks.query import read_query
+    from clinical.tasks.search import _Search
 
     paths = [str(folder / "notes")]
     queries = json.loads((folder / "queries.json").read_text())
@@ -232,6 +236,15 @@ def query(folder: Path, store: Any) -> dict[str, Any]:
             for kind, some in zip(("wall", "cpu"), 1000 * np.array(times).T, strict=True):
                 for share in (50, 99):
                     found[f"{mode}_p{share}_{kind}_ms"] = round(float(np.percentile(some, share)), 1)
+        files = files_of(paths)[0]
+        for by in UNITS:
+            times = []
+            for text, vector in zip(queries, vectors, strict=True):
+                asked, work = read_query(text), time.process_time()
+                _Search(index, asked, vector, files, embedder).hits(HITS, "hybrid", None, by=by)
+                times.append(time.process_time() - work)
+            for share in (50, 99):
+                found[f"{by}_hits_p{share}_cpu_ms"] = round(1000 * float(np.percentile(times, share)), 1)
         if store == "lance":
             found["nearest_recall"] = round(recall(index, vectors[:30]), 3)
     found["query_peak_mb"] = peak_mb()

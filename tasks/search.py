@@ -4,6 +4,9 @@
     for hit in found.hits:
         print(hit.path, hit.line, hit.text)
 
+Or which documents speak of it (`by="document"`)? Then each is ranked by all of its words and the mean of what its
+passages mean, and is shown by the passage that is best by itself.
+
 The notes are indexed at the first search and kept in step with their files at each one. A passage is found by its
 words, by its meaning, or both (`clinical.index.ranking`); which words count how much, and by what other names they go,
 says `clinical.tasks.query`. Where the words of the query, or the other names, stand in a passage,
@@ -14,10 +17,10 @@ has it. No passage is shown whose file has changed since it was indexed.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, lru_cache
-from itertools import pairwise
+from itertools import islice, pairwise
 from typing import TYPE_CHECKING, Protocol, get_args
 
 from clinical.documents.annotations import Assertion, AssertionStatus, Entity
@@ -27,12 +30,12 @@ from clinical.errors import UsageError
 from clinical.facts.assertion import PRIORITY, assess
 from clinical.facts.synonyms import is_meant
 from clinical.formats.display import counted
-from clinical.index.backend import Busy, Index, StoredPassage
+from clinical.index.backend import Busy, Index, StoredPassage, Unit
 from clinical.index.filters import EVERYTHING, Filter
 from clinical.index.hits import Hit
 from clinical.index.location import shown
 from clinical.index.opening import open_index
-from clinical.index.ranking import Mode, Ranked, rank
+from clinical.index.ranking import Mode, Ranked, fuse, rank
 from clinical.index.update import LOOK_AGAIN, Changes, check_paths, files_of, sha256_of, update
 from clinical.index.words import word_spans, words_in, words_of
 from clinical.tasks.query import Query, read_query
@@ -55,6 +58,9 @@ CANDIDATES = 100
 
 CANDIDATES_PER_HIT = 10
 """Some passages overlap a better one, or do not pass the filters."""
+
+DOCUMENTS_AT_ONCE = 25
+"""Of so many documents, or as many as are wanted, the passages are looked at together."""
 
 ATTEMPTS = 3
 """How often to index files anew that change while they are searched."""
@@ -109,6 +115,7 @@ def find(
     embedder: TextEmbedder,
     *,
     k: int = 10,
+    by: Unit = "passage",
     mode: Mode = "hybrid",
     assertion: AssertionStatus | Collection[AssertionStatus] | None = None,
     section: str | None = None,
@@ -117,11 +124,12 @@ def find(
     chooser: Chooser | None = None,
     done: Callable[[int, int], None] = lambda files, of: None,
 ) -> Found:
-    """Return the `k` best passages of the notes in the paths.
+    """Return the `k` best passages of the notes in the paths, or the best passage of each of the `k` best documents.
 
     With `assertion`, one or several, as `NOT_NEGATED`, only those where it is that of the query's words; `present`
     keeps passages without any of the words too, since nothing there speaks against them. With `section` only those in
-    that section, with `filter` only those that it lets through. What is far from the query comes last. Unless told not
+    that section, with `filter` only those that it lets through. A document counts when one of its passages does; where
+    some have the words, those say what is said of them there. What is far from the query comes last. Unless told not
     to `expand`, other names of what is asked for are looked for too. A `chooser` reads the best passages and puts the
     sentences that it chooses in their place.
     Raises `UsageError` for a query without words, paths that are not there, and a section that there is not, and
@@ -143,7 +151,7 @@ def find(
                 remarks = (f"{busy}; searched what is indexed so far",)
                 total = replace(total, paths=files_of(paths)[0])
             search = _Search(store, asked, vector, total.paths, embedder)
-            hits = search.hits(k, mode, wanted, filter, section)
+            hits = search.hits(k, mode, wanted, filter, section, by)
             if not search.stale or remarks:
                 break
             with store.transaction():
@@ -212,21 +220,35 @@ class _Search:
         assertion: Collection[AssertionStatus] | None,
         filter: Filter = EVERYTHING,
         section: str | None = None,
+        by: Unit = "passage",
     ) -> list[Hit]:
-        """Return the hits that pass the filters, none overlapping a better one; those that are near come first."""
+        """Return the hits that pass the filters, none overlapping a better one.
+
+        Passages that are near come first. Documents keep their order, so those before a near one count as near.
+        """
         if section is not None:
             filter = replace(filter, sections=(_known_section(section, self.store.sections()),))
         limit = max(CANDIDATES, k * CANDIDATES_PER_HIT)
-        ranked = rank(self.store, self.query.terms, self.vector, mode, limit, filter)
+        ranked = rank(self.store, self.query.terms, self.vector, mode, limit, filter, by=by)
         self._undated = self.store.undated(filter)
+        closely = assertion is not None
         hits: list[Hit] = []
-        for passage, candidate in self._distinct(ranked):
+        candidates = (
+            self._distinct(ranked) if by == "passage" else self._documents(ranked, k, mode, filter, closely)
+        )
+        for candidate, passages in candidates:
             if len(hits) == k:
                 break
-            if self._is_current(passage):
-                hit = self._hit(len(hits) + 1, passage, candidate, closely=assertion is not None)
-                if assertion is None or _passes(hit, assertion):
-                    hits.append(hit)
+            found = (
+                self._hit(len(hits) + 1, passage, candidate, by, closely)
+                for passage in passages
+                if self._is_current(passage)
+            )
+            passing = (hit for hit in found if assertion is None or _passes(hit, assertion))
+            hits += islice(passing, 1)
+        if by == "document":
+            near = max((place for place, hit in enumerate(hits, 1) if hit.near), default=0)
+            return [replace(hit, near=hit.rank <= near) for hit in hits]
         hits.sort(key=lambda hit: not hit.near)
         return [replace(hit, rank=place) for place, hit in enumerate(hits, 1)]
 
@@ -250,17 +272,65 @@ class _Search:
                 "at its head or in its name"
             )
 
-    def _distinct(self, ranked: Sequence[Ranked]) -> Iterator[tuple[StoredPassage, Ranked]]:
+    def _distinct(self, ranked: Sequence[Ranked]) -> Iterator[tuple[Ranked, list[StoredPassage]]]:
+        """Yield each passage that overlaps none before it, in a list of its own."""
         taken: dict[int, list[tuple[int, int]]] = {}
         for candidate in ranked:
-            found = self.store.passage(candidate.passage)
+            found = self.store.passage(candidate.id)
             if found is None:
                 continue
             span = found.passage
             before = taken.setdefault(found.document, [])
             if all(span.end <= start or end <= span.start for start, end in before):
                 before.append((span.start, span.end))
-                yield found, candidate
+                yield candidate, [found]
+
+    def _documents(
+        self, ranked: Sequence[Ranked], k: int, mode: Mode, filter: Filter, closely: bool
+    ) -> Iterator[tuple[Ranked, Iterable[StoredPassage]]]:
+        """Yield each document with its passages, the best first; `closely`, those that can tell what is said in it."""
+        at_once = max(k, DOCUMENTS_AT_ONCE)
+        for first in range(0, len(ranked), at_once):
+            some = ranked[first : first + at_once]
+            best = self._best_passages([candidate.id for candidate in some], mode, filter)
+            for candidate in some:
+                stored = map(self.store.passage, best.get(candidate.id, []))
+                found = (passage for passage in stored if passage is not None)
+                yield candidate, self._telling(list(found)) if closely else found
+
+    def _best_passages(self, documents: Sequence[int], mode: Mode, filter: Filter) -> dict[int, list[int]]:
+        """Return the passages of each document that the filter lets through, the best first.
+
+        When only words are searched for, those that have one.
+        """
+        inside = replace(filter, documents=tuple(documents))
+        passages: dict[int, list[int]] = {}
+        for id, document in self.store.passages_in(inside).items():
+            passages.setdefault(document, []).append(id)
+        every = [id for some in passages.values() for id in some]
+        by_words = mode != "dense" and every
+        lexical = dict(self.store.lexical(self.query.terms, len(every), inside)) if by_words else {}
+        cosines = {} if self.vector is None else self.store.cosines_of(self.vector, every)
+
+        def in_order(some: Sequence[int]) -> list[int]:
+            scores = {id: lexical[id] for id in some if id in lexical}
+            if self.vector is not None:
+                scores = fuse(scores, {id: cosines[id] for id in some if id in cosines})
+            return sorted(scores, key=lambda id: (-scores[id], id))
+
+        return {document: in_order(some) for document, some in passages.items()}
+
+    def _telling(self, passages: Sequence[StoredPassage]) -> Sequence[StoredPassage]:
+        """Return the passages of a document that have the words of the query; if none has, the one nearest to it.
+
+        "No stroke" is not made present by the next passage, which speaks of something else.
+        """
+
+        def share(found: StoredPassage) -> float:
+            span = found.passage
+            return self.query.share_in(mentions_of(self.query, found.text, span.start, span.end))
+
+        return [found for found in passages if share(found) >= ENOUGH_WORDS] or passages[:1]
 
     def _is_current(self, found: StoredPassage) -> bool:
         path = self.paths.get(found.path)
@@ -269,7 +339,7 @@ class _Search:
         self.stale.add(found.path)
         return False
 
-    def _hit(self, place: int, found: StoredPassage, ranked: Ranked, closely: bool) -> Hit:
+    def _hit(self, place: int, found: StoredPassage, ranked: Ranked, by: Unit, closely: bool) -> Hit:
         passage, text = found.passage, found.text
         path = shown(self.paths[found.path])
         mentions = _assessed(text, mentions_of(self.query, text, passage.start, passage.end))
@@ -298,6 +368,7 @@ class _Search:
             mentions=mentions,
             ranks=ranked.ranks,
             near=near,
+            by=by,
         )
 
 

@@ -191,6 +191,14 @@ def test_an_index_of_another_version_is_told(notes: Path) -> None:
     connection.close()
     with pytest.raises(ClinicalError, match="is of another version; make it anew"):
         find("warfarin", [str(notes)], WordBag())
+    said = f"the index of {notes} is of another version; make it anew: clinical index add --rebuild {notes}\n"
+    assert [run(command).stderr.removeprefix("Error: ") for command in ("status", "verify", "compact")] == [
+        said
+    ] * 3
+    # Nothing is taken out of what cannot be made whole again.
+    kept = run("forget", str(notes / "two.txt"))
+    assert (kept.exit_code, kept.stderr.splitlines()[0]) == (2, f"not looked into: {said.rstrip()}")
+    assert run("forget", str(notes)).output == "0 files forgotten, 1 index erased\n"
 
 
 def test_an_index_of_what_we_made_ourselves_is_made_anew_without_asking(notes: Path) -> None:

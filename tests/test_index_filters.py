@@ -48,7 +48,7 @@ def store(notes: Path) -> Iterator[Store]:
 
 def ids(store: Store, filter: Filter, mode: Mode) -> set[str]:
     vector = WordBag().embed(["warfarin"])[0]
-    found = [store.passage(ranked.passage) for ranked in rank(store, "warfarin", vector, mode, 50, filter)]
+    found = [store.passage(ranked.id) for ranked in rank(store, "warfarin", vector, mode, 50, filter)]
     return {passage.own_id or Path(passage.path).name for passage in found if passage}
 
 

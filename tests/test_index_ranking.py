@@ -22,6 +22,7 @@ from safetensors import safe_open
 from clinical.documents.note import Note
 from clinical.index import products
 from clinical.index import store as storing
+from clinical.index.backend import UNITS, Unit
 from clinical.index.passages import Passage
 from clinical.index.store import FileState, IndexedDocument, Store, erase, lock
 from clinical.index.terms import stems_of
@@ -52,15 +53,18 @@ def put(index: Store, *documents: tuple[FileState, IndexedDocument]) -> None:
             index.put(file, [content])
 
 
-def expected_lexical(index: Store, query: str) -> list[tuple[int, float]]:
-    """Return what FTS5 makes of the same passages."""
-    passages = index._connection.execute(
-        "SELECT p.id, d.title, p.heading, substr(d.text, p.start + 1, p.end - p.start)"
-        " FROM passages p JOIN documents d ON d.id = p.document"
-    )
+ASKED: dict[Unit, str] = {
+    "passage": "SELECT p.id, d.title, p.heading, substr(d.text, p.start + 1, p.end - p.start)"
+    " FROM passages p JOIN documents d ON d.id = p.document",
+    "document": "SELECT id, title, text FROM documents WHERE id IN (SELECT document FROM passages)",
+}
+
+
+def expected_lexical(index: Store, query: str, by: Unit) -> list[tuple[int, float]]:
+    """Return what FTS5 makes of the same passages, or of the same texts."""
     with closing(sqlite3.connect(":memory:")) as memory:
         memory.execute(f"CREATE VIRTUAL TABLE words USING fts5 (body, tokenize='{TOKENIZER}')")
-        for id, *parts in passages:
+        for id, *parts in index._connection.execute(ASKED[by]):
             memory.execute(
                 "INSERT INTO words (rowid, body) VALUES (?, ?)", (id, "\n".join(filter(None, parts)))
             )
@@ -71,29 +75,34 @@ def expected_lexical(index: Store, query: str) -> list[tuple[int, float]]:
         ).fetchall()
 
 
-def expected_cosines(index: Store, vector: NDArray[np.float32]) -> dict[int, float]:
-    """Return the products of all vectors as they are stored."""
+def expected_cosines(index: Store, vector: NDArray[np.float32], by: Unit) -> dict[int, float]:
+    """Return the products of all vectors as they are stored, or of the mean of those of each document."""
     found = {}
     for document, vectors in index._connection.execute("SELECT id, vectors FROM documents"):
         rows = index._connection.execute(
             "SELECT id FROM passages WHERE document = ? ORDER BY id", (document,)
         )
-        for (id,), stored in zip(rows, np.frombuffer(vectors, np.int8).reshape(-1, SIZE), strict=True):
-            found[id] = float(stored.astype(np.float32) @ vector / 127)
+        stored = np.frombuffer(vectors, np.int8).reshape(-1, SIZE).astype(np.float32)
+        if by == "passage":
+            found |= {id: float(one @ vector / 127) for (id,), one in zip(rows, stored, strict=True)}
+        elif len(stored):
+            mean = stored.mean(axis=0)
+            found[document] = float(mean @ vector / np.linalg.norm(mean))
     return found
 
 
 def check(index: Store, query: str = "fever pains x-ray INR") -> None:
     """Compare the rankings with what is expected."""
-    wanted = dict(expected_lexical(index, query.replace("x-ray", "x ray")))
-    found = index.lexical(query.replace("x-ray", "x ray").split(), 10_000)
-    assert dict(found) == pytest.approx(wanted, rel=1e-4, abs=1e-9)
-    assert [score for _, score in found] == sorted((score for _, score in found), reverse=True)
     vector = np.random.default_rng(7).normal(size=SIZE).astype(np.float32)
     vector /= np.linalg.norm(vector)
-    cosines = expected_cosines(index, vector)
-    assert dict(index.nearest(vector, 10_000)) == pytest.approx(cosines, abs=0.02)
-    assert index.cosines_of(vector, list(cosines)) == pytest.approx(cosines, abs=0.02)
+    for by in UNITS:
+        wanted = dict(expected_lexical(index, query.replace("x-ray", "x ray"), by))
+        found = index.lexical(query.replace("x-ray", "x ray").split(), 10_000, by=by)
+        assert dict(found) == pytest.approx(wanted, rel=1e-4, abs=1e-9)
+        assert [score for _, score in found] == sorted((score for _, score in found), reverse=True)
+        cosines = expected_cosines(index, vector, by)
+        assert dict(index.nearest(vector, 10_000, by=by)) == pytest.approx(cosines, abs=0.02)
+        assert index.cosines_of(vector, list(cosines), by) == pytest.approx(cosines, abs=0.02)
 
 
 @pytest.fixture
@@ -197,15 +206,15 @@ def test_a_slow_reader_brings_nothing_back_that_was_erased(
         put(index, document("a", ["fever"]), document("b", ["xylophonist"]))
     monkeypatch.setattr(storing, "COPY_FROM", 1)
     with Store.open(path, ["a"], "words") as reader, reader._reading():
-        assert len(reader._snapshot().parts[0].segment) == 2
+        assert len(reader._snapshot("passage").parts[0].segment) == 2
         copy = path.with_suffix(".scan")
         copy.unlink()
-        reader._ranked = None
+        reader._ranked.clear()
         monkeypatch.setattr(storing, "COPY_FROM", 10)
         with Store.open(path, ["a"], "words") as other, other.writing(), other.transaction():
             other.remove("b")
         monkeypatch.setattr(storing, "COPY_FROM", 1)
-        assert len(reader._snapshot().parts[0].segment) == 2
+        assert len(reader._snapshot("passage").parts[0].segment) == 2
         assert not copy.exists()
 
 

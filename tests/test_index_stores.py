@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 from test_search import WordBag
@@ -77,7 +78,7 @@ class Kept:
 def found_in(index: Index, filter: Filter, mode: Mode) -> set[str]:
     """Return the names of what "warfarin" finds."""
     (vector,) = WordBag().embed(["warfarin"])
-    found = [index.passage(one.passage) for one in rank(index, "warfarin", vector, mode, 50, filter)]
+    found = [index.passage(one.id) for one in rank(index, "warfarin", vector, mode, 50, filter)]
     return {passage.own_id or Path(passage.path).name for passage in found if passage}
 
 
@@ -211,6 +212,45 @@ class TestEveryStore:
             assert Path(first.path).name == "echo.txt"
             assert len(index.lexical(["letter says", "letter echo"], 10)) == 1
             assert index.lexical("zebra", 10) == []
+
+    def test_documents_are_ranked_as_wholes(self, kept: Kept) -> None:
+        text = "Plan: heparin. One. Two. Three. Four heparin. Medications: aspirin."
+        (kept.notes / "long.txt").write_text(text)
+        (kept.notes / "blank.txt").write_text("\n\n")
+        kept.update()
+        with kept.open() as index:
+            inside: dict[int, list[str]] = {}
+            for id, document in index.passages_in(Filter(path="*.txt")).items():
+                found = index.passage(id)
+                assert found is not None
+                assert found.document == document
+                inside.setdefault(document, []).append(found.text[found.passage.start : found.passage.end])
+            (long,) = (document for document, passages in inside.items() if len(passages) > 1)
+            assert [passage in text for passage in inside[long]] == [True] * len(inside[long])
+            assert set(index.passages_in(Filter(documents=(long,))).values()) == {long}
+            assert [id for id, _ in index.lexical("heparin", 10, by="document")] == [long]
+            # No passage has both words.
+            assert index.lexical(["heparin aspirin"], 10) == []
+            ((id, alone),) = index.lexical(["heparin aspirin"], 10, by="document")
+            assert id == long
+            assert alone > 0
+            vectors = index.vectors_of(list(index.passages_in(Filter(documents=(long,)))))
+            mean = vectors.mean(axis=0) / np.linalg.norm(vectors.mean(axis=0))
+            nearest = index.nearest(mean, 1, by="document")
+            assert nearest == [(long, pytest.approx(1, abs=0.02))]
+            assert index.cosines_of(mean, [long], "document") == pytest.approx(dict(nearest), abs=0.02)
+            assert index.vectors_of([long], "document") @ mean == pytest.approx([1], abs=0.02)
+            assert sorted(index.own_ids("document").values()) == sorted(visit["id"] for visit in VISITS)
+            for filter, expected in (
+                (Filter(sections=("medications",), path="long.txt"), {long}),
+                (Filter(sections=("allergies",), path="long.txt"), set()),
+                (Filter(since="2024", path="long.txt"), set()),
+            ):
+                for ranked in (
+                    index.lexical("heparin", 10, filter, "document"),
+                    index.nearest(mean, 10, filter, "document"),
+                ):
+                    assert {id for id, _ in ranked} == expected
 
     @pytest.mark.parametrize("mode", MODES)
     def test_filters_narrow_the_ranking(self, kept: Kept, mode: Mode) -> None:

@@ -28,6 +28,7 @@ from clinical.documents.reading import read
 from clinical.errors import ClinicalError, UsageError
 from clinical.formats.passages import write_hits
 from clinical.index.backend import Busy
+from clinical.index.filters import Filter
 from clinical.index.hits import Hit
 from clinical.index.location import index_file
 from clinical.index.ranking import rank
@@ -97,7 +98,7 @@ def test_a_hit_in_full(notes: Path) -> None:
             "start": medication, "end": medication + 8, "text": "Apixaban", "for": None,
             "assertion": {"status": "present", "cue": None},
         }],
-        "ranks": {"lexical": 1}, "near": True,
+        "ranks": {"lexical": 1}, "near": True, "by": "passage",
     }  # fmt: skip
     found = hit.as_dict()
     assert found.pop("score") > 0
@@ -117,6 +118,97 @@ def test_only_the_affirmed_or_only_the_denied(notes: Path) -> None:
     }
     assert names(search("chest pain", notes, mode="lexical", assertion="present")) == ["angina"]
     assert names(search("chest pain", notes, mode="lexical", assertion="negated")) == ["denial"]
+
+
+# --- by document ---
+
+LONG = (
+    "Plan: She denies stroke. Home soon. Diet.\n\n"
+    "Past medical history: Asthma. Stroke in 2010. Gout. Anaemia. Wrist fracture. Stroke again. Gallstones.\n"
+)
+
+
+@pytest.fixture
+def chart(notes: Path) -> Path:
+    (notes / "long.txt").write_text(LONG, encoding="utf-8")
+    (notes / "denied.txt").write_text(
+        "Plan: No stroke. Diet.\n\nPast medical history: Gout. Asthma. Walks.\n"
+    )
+    return notes
+
+
+def test_each_document_is_one_hit_shown_by_its_best_passage(chart: Path) -> None:
+    passages = names(search("stroke", chart, mode="lexical"))
+    assert sorted(passages) == ["denied", "long", "long", "long"]
+    found = search("stroke", chart, mode="lexical", by="document")
+    assert sorted(names(found)) == ["denied", "long"]
+    for hit in found.hits:
+        assert hit.by == "document"
+        assert "stroke" in hit.text.lower()
+        assert [mention.text.lower() for mention in hit.mentions] == ["stroke"]
+        text = Path(hit.path).read_text()
+        assert text[hit.start : hit.end] == hit.text
+        assert hit.line == text[: hit.start].count("\n") + 1
+        assert hit.ranks == {"lexical": hit.rank}
+    assert names(search("stroke", chart, mode="lexical", by="document", k=1)) == names(found)[:1]
+
+
+def test_a_document_counts_by_what_is_nowhere_in_it_together(chart: Path) -> None:
+    between = "The chest is clear. The heart is regular. The abdomen is soft. The skin is dry."
+    for name, first, last in (
+        ("one", "Scurvy", "Gout"),
+        ("other", "Gout", "Beriberi"),
+        ("z", "Scurvy", "Beriberi"),
+    ):
+        text = f"{first} was seen in the port. {between} {last} was not on that ship."
+        (chart / f"{name}.txt").write_text(text, encoding="utf-8")
+    best, after, *_ = search("scurvy beriberi", chart, mode="lexical").hits
+    assert best.score == pytest.approx(after.score), "no passage has both"
+    assert names(search("scurvy beriberi", chart, mode="lexical", by="document"))[0] == "z"
+
+
+@pytest.mark.parametrize("mode", ["lexical", "dense", "hybrid"])
+def test_a_document_passes_with_a_passage_that_has_the_words(chart: Path, mode: str) -> None:
+    def found(*assertion: str) -> dict[str, str]:
+        hits = search("stroke", chart, mode=mode, by="document", assertion=assertion, k=2).hits
+        return {Path(hit.path).stem: hit.text for hit in hits if hit.mentions and "troke" in hit.text}
+
+    assert found("negated") == {"denied": "Plan: No stroke. Diet.", "long": LONG[: LONG.index("\n")]}
+    assert "denied" not in found("historical", "present")
+    assert found("historical") == {"long": "Wrist fracture. Stroke again. Gallstones."}
+
+
+def test_filters_say_which_passage_is_shown(chart: Path) -> None:
+    options = {"mode": "lexical", "by": "document"}
+    (hit,) = search("stroke", chart, section="past medical history", **options).hits
+    assert (Path(hit.path).stem, hit.section) == ("long", "past_medical_history")
+    assert names(search("stroke", chart, filter=Filter(path="denied*"), **options)) == ["denied"]
+    assert names(search("stroke", chart, filter=Filter(since="2024"), **options)) == []
+
+
+def test_a_changed_document_is_read_again_and_one_that_is_gone_is_none(chart: Path) -> None:
+    search("stroke", chart, by="document")
+    (chart / "long.txt").unlink()
+    (chart / "new.txt").write_text("Stroke at last.", encoding="utf-8")
+    assert sorted(names(search("stroke", chart, mode="lexical", by="document"))) == ["denied", "new"]
+
+
+def test_the_command_ranks_documents(chart: Path) -> None:
+    arguments = ("search", "stroke", str(chart), "--mode", "lexical", "--by", "document", "--no-expand")
+    hits = [json.loads(line) for line in run(*arguments).stdout.splitlines()]
+    assert {(Path(hit["path"]).stem, hit["by"]) for hit in hits} == {
+        ("long", "document"),
+        ("denied", "document"),
+    }
+    page = BeautifulSoup(run(*arguments, "--format", "html").stdout, "html.parser")
+    assert page.find(class_="count").text == "2 documents"
+    nothing = run("search", "zebra", *arguments[2:])
+    assert nothing.stderr.splitlines()[-1] == "no documents found; try other words, or --mode dense"
+    refused = run(*arguments, "--system", "mistral")
+    assert refused.exit_code == 2
+    assert "--system mistral chooses sentences, not documents" in refused.stderr
+    unknown = run(*arguments[:-3], "--by", "file")
+    assert "no unit 'file'; available: passage, document" in unknown.stderr
 
 
 def test_several_assertions_at_once(notes: Path) -> None:
@@ -299,7 +391,7 @@ def test_a_thousand_unchanged_notes_are_checked_without_embedding(tmp_path: Path
         cosines = store.cosines_of(vector, list(range(1, 1001)))
         assert [found.score for found in nearest] == sorted(cosines.values())[::-1][:10]
         assert [found.ranks for found in nearest] == [{"dense": place} for place in range(1, 11)]
-        assert cosines[nearest[0].passage] == nearest[0].score
+        assert cosines[nearest[0].id] == nearest[0].score
 
 
 # --- the command ---
@@ -468,6 +560,30 @@ class Calibrated(WordBag):
 
     def __init__(self) -> None:
         super().__init__("all-MiniLM-L6-v2/words")
+
+
+def test_documents_keep_their_order_and_those_before_a_near_one_are_near(tmp_path: Path) -> None:
+    between = "The chest is clear. The heart is regular. The abdomen is soft. The skin is dry."
+    texts = {
+        "apart": f"Scurvy was seen in the old port. {between} Beriberi was seen in the new port.",
+        "together": f"Scurvy and beriberi were seen in the port. {between} {between} {between} {between}",
+        "none": between,
+    }
+    for name, text in texts.items():
+        (tmp_path / f"{name}.txt").write_text(text, encoding="utf-8")
+
+    def found(*only: str) -> list[tuple[str, int, bool]]:
+        path = f"{tmp_path}/[{''.join(name[0] for name in only)}]*"
+        hits = search("scurvy beriberi", tmp_path, Calibrated(), by="document", filter=Filter(path=path)).hits
+        assert [hit.score for hit in hits] == sorted((hit.score for hit in hits), reverse=True)
+        return [(Path(hit.path).stem, hit.rank, hit.near) for hit in hits]
+
+    assert found("apart", "together", "none") == [
+        ("apart", 1, True),
+        ("together", 2, True),
+        ("none", 3, False),
+    ]
+    assert found("apart", "none") == [("apart", 1, False), ("none", 2, False)]
 
 
 def test_what_is_far_comes_last_and_is_told(notes: Path) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gzip
+import itertools
 import json
+import random
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,11 +16,12 @@ from numpy.typing import NDArray
 from test_search import WordBag
 
 from clinical.cli import cli
+from clinical.commands.evaluate_search import _run
 from clinical.corpora.retrieval import read_collection
 from clinical.documents.note import Note
 from clinical.errors import UsageError
 from clinical.index.collection import open_collection
-from clinical.index.ranking import CHOSEN, fuse
+from clinical.index.ranking import CHOSEN, MODES, fuse
 from clinical.scoring.retrieval import (
     MEASURES,
     Ranking,
@@ -28,6 +31,8 @@ from clinical.scoring.retrieval import (
     render_retrieval,
     score_run,
 )
+from clinical.tasks.query import read_query
+from clinical.tasks.search import find
 
 DOCUMENTS = {
     "heart": ("Heart attack", "A myocardial infarction damages the muscle of the heart."),
@@ -101,16 +106,14 @@ def test_all_of_a_long_document_counts_or_its_beginning() -> None:
     sentences = ("The heart beats.", "Blood flows.", "Rest helps.", "Sleep well.", "A wrist heals in a cast.")
     documents = [
         Note("long", " ".join(sentences), title="Leaflet"),
-        Note("empty", ""),
         Note("short", "Rest."),
     ]
     embedder = Beginnings()
     wrist, cosines = embedder.embed(["wrist"])[0], {}
     for whole in (True, False):
         with open_collection("mine", documents, embedder, whole=whole) as store:
-            own_ids = store.own_ids()
-            assert {store.passage(id).text for id in own_ids} == {note.text for note in documents}  # type: ignore[union-attr]
-            found = {own_ids[id]: cosine for id, cosine in store.nearest(wrist, 10)}
+            own_ids = store.own_ids("document")
+            found = {own_ids[id]: cosine for id, cosine in store.nearest(wrist, 10, by="document")}
             cosines[whole] = {name: round(found[name], 2) for name in own_ids.values()}
     windows = embedder.embed(["Leaflet\n" + " ".join(sentences[:3]), "Leaflet\n" + " ".join(sentences[2:])])
     mean = windows.mean(axis=0)
@@ -118,6 +121,30 @@ def test_all_of_a_long_document_counts_or_its_beginning() -> None:
     assert cosines[True]["long"] == pytest.approx(expected, abs=0.02)
     assert cosines[True]["long"] > 0.15 > 0.05 > cosines[False]["long"]
     assert cosines[True]["short"] == cosines[False]["short"], "one window is the whole"
+
+
+def test_a_folder_searched_by_document_ranks_as_the_evaluation_does(tmp_path: Path) -> None:
+    chance = random.Random(5)
+    words = [f"word{number}" for number in range(60)]
+    sentences = [" ".join(chance.choices(words, k=6)).capitalize() + "." for _ in range(200)]
+    documents = [
+        Note(f"{number}", " ".join(chance.choices(sentences, k=chance.randint(1, 12))), title=words[number])
+        for number in range(30)
+    ]
+    (tmp_path / "notes.jsonl").write_text(
+        "".join(
+            json.dumps({"id": note.id, "title": note.title, "text": note.text}) + "\n" for note in documents
+        )
+    )
+    embedder = WordBag()
+    queries = {f"{number}": " ".join(chance.sample(words, 4)) for number in range(8)}
+    asked = {id: read_query(query) for id, query in queries.items()}
+    with open_collection("mine", documents, embedder) as store:
+        runs = {mode: _run(store, asked, mode, embedder) for mode in MODES}
+    for mode, id in itertools.product(MODES, queries):
+        hits = find(queries[id], [str(tmp_path)], embedder, k=100, by="document", mode=mode).hits
+        assert {hit.id: pytest.approx(hit.score) for hit in hits} == runs[mode][id]
+        assert [hit.score for hit in hits] == sorted(runs[mode][id].values(), reverse=True)
 
 
 def test_the_halves_are_apart_and_together_all(folder: Path) -> None:

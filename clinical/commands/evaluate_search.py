@@ -80,9 +80,9 @@ def search(
 ) -> None:
     """Measure search: nDCG, MAP, MRR and recall over queries with judged documents.
 
-    A document is ranked as one passage, title and text; what it means is the mean of what its windows mean, as
-    notes are cut into them. The first run embeds the collection, which takes minutes (medquad_liveqa: a quarter
-    of an hour of one core), and keeps it in the cache.
+    Documents are indexed as the notes of a folder are, and ranked as `clinical search --by document` ranks them.
+    The first run embeds the collection, which takes minutes (medquad_liveqa: a quarter of an hour of one core), and
+    keeps it in the cache.
 
     \b
     Examples:
@@ -175,9 +175,9 @@ def _chosen(run: Run, collection: Collection, chooser: MistralChooser) -> Run:
 
 def _run(store: Store, queries: Mapping[str, Query], mode: str, embedder: TextEmbedder) -> Run:
     """Return what a mode finds for each query."""
-    own_ids = store.own_ids()
+    own_ids = store.own_ids("document")
     return {
-        id: {own_ids[found.passage]: found.score for found in _ranked(store, query, mode, embedder)}
+        id: {own_ids[found.id]: found.score for found in _ranked(store, query, mode, embedder)}
         for id, query in queries.items()
     }
 
@@ -190,8 +190,8 @@ def _ranked(store: Store, query: Query, mode: str, embedder: TextEmbedder) -> li
     for known in MODES:
         if mode == known:
             vector = None if mode == "lexical" else query.vector(embedder)
-            return rank(store, query.terms, vector, known, DEPTH)
-    return baseline(store, query.text, embedder.embed_queries([query.text])[0], mode, DEPTH)
+            return rank(store, query.terms, vector, known, DEPTH, by="document")
+    return baseline(store, query.text, embedder.embed_queries([query.text])[0], mode, DEPTH, by="document")
 
 
 def _opened(collection: Collection, embedder: TextEmbedder, *, whole: bool) -> Store:

@@ -15,7 +15,14 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from clinical.documents.annotations import AssertionStatus
+    from clinical.index.backend import Unit
     from clinical.index.ranking import Mode
+
+
+def _units() -> Sequence[str]:
+    from clinical.index.backend import UNITS
+
+    return UNITS
 
 
 def _formats() -> Sequence[str]:
@@ -69,7 +76,15 @@ class Assertions(click.ParamType[tuple[str, ...]]):
     type=click.IntRange(min=1),
     default=10,
     show_default=True,
-    help="How many passages.",
+    help="How many passages, or documents.",
+)
+@click.option(
+    "--by",
+    metavar="U",
+    type=Name("unit", _units),
+    default="passage",
+    show_default=True,
+    help="What is ranked: each passage, or each document as a whole, shown by its best passage.",
 )
 @search_options
 @click.option(
@@ -107,6 +122,7 @@ def search(
     query: str,
     paths: tuple[str, ...],
     count: int,
+    by: Unit,
     mode: Mode,
     assertion: tuple[AssertionStatus, ...] | None,
     embedder: str | None,
@@ -122,7 +138,7 @@ def search(
     format_: str | None,
     quiet: bool,
 ) -> None:
-    """Find the passages of notes that answer to a query, with the file and line of each.
+    """Find the passages of notes that answer to a query, or the documents, with file and line.
 
     The first search of some PATHs makes an index of them in your data folder; each later one reads again
     what has changed. The index holds the text of the notes, for your eyes alone; `clinical index forget`
@@ -135,6 +151,7 @@ def search(
       clinical search fever notes/ --assertion present --format jsonl > hits.jsonl
       clinical search stroke notes/ --assertion present,historical
       clinical search stroke notes/ --assertion not-negated
+      clinical search "hip surgery" notes/ --by document -k 50
       clinical search MI notes/ --path 'cardiology/*' --since 2024-05 --until 2024
     """
     from clinical.commands.index import show_changes, update_progress
@@ -147,6 +164,10 @@ def search(
     if system == "mistral":
         from clinical.tasks.search_mistral import load_chooser
 
+        if by == "document":
+            raise UsageError(
+                "--system mistral chooses sentences, not documents; leave out --by document or it"
+            )
         chooser = load_chooser(model, adapter, prompt)
     elif model or adapter or prompt:
         raise UsageError("--model, --adapter and --prompt belong to --system mistral")
@@ -156,6 +177,7 @@ def search(
             paths,
             load_embedder(embedder),
             k=count,
+            by=by,
             mode=mode,
             assertion=assertion,
             section=section,
@@ -169,7 +191,7 @@ def search(
     if not found.hits and not quiet:
         narrowed = assertion or section or within or since or until
         way = "fewer filters" if narrowed else "--mode dense"
-        click.echo(f"no passages found; try other words, or {way}", err=True)
+        click.echo(f"no {by}s found; try other words, or {way}", err=True)
     elif not quiet and not any(hit.near for hit in found.hits):
         asked = query if len(query) <= 60 else f"{query[:60]}…"
         click.echo(f"nothing near {asked!r} in these notes; what follows is farther away", err=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from clinical.formats.display import one_line, visible
+from clinical.formats.display import counted, one_line, visible
 from clinical.formats.found import facts_of, place_of, said
 from clinical.formats.templates import fill
 from clinical.index.hits import Hit, other_name_of
@@ -20,9 +20,11 @@ def page(query: str, hits: Sequence[Hit]) -> bytes:
     """Return the page in UTF-8; words of the query are marked in each passage, struck through where negated."""
     near = [_article(hit) for hit in hits if hit.near]
     far = [_article(hit) for hit in hits if not hit.near]
+    unit = hits[0].by if hits else "passage"
     return fill(
         "passages_page.html",
         asked=one_line(query),
+        count=counted(len(near), unit),
         near=near,
         far=far,
         nothing_near=NOTHING_NEAR,

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from types import TracebackType
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import TYPE_CHECKING, Literal, Protocol, Self, get_args
 
 from clinical.documents.note import Note
 from clinical.errors import ClinicalError
@@ -20,6 +20,12 @@ from clinical.index.passages import Passage
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+Unit = Literal["passage", "document"]
+UNITS: tuple[Unit, ...] = get_args(Unit)
+"""What is ranked: each passage by itself, or each document by all of its words and the mean of its passages' vectors.
+
+Documents are ranked by the words of their text: those that two neighbouring passages have in common count once."""
 
 MUCH, MUCH_WHILE_WRITING = 0.05, 0.3
 """The share of passages that came or went, from which on what makes a search fast is made anew."""
@@ -112,32 +118,43 @@ class Index(Protocol):
         """Return a passage with its document; `None` when it was taken out since it was ranked."""
         ...
 
-    def own_ids(self) -> dict[int, str]:
-        """Return the id that the document of each passage brought along."""
+    def own_ids(self, by: Unit = "passage") -> dict[int, str]:
+        """Return the id that each document, or that of each passage, brought along."""
+        ...
+
+    def passages_in(self, filter: Filter) -> dict[int, int]:
+        """Return the passages that a filter lets through, in the order of the text, each with its document."""
         ...
 
     def lexical(
-        self, query: str | Sequence[str] | Mapping[str, float], limit: int, filter: Filter = EVERYTHING
+        self,
+        query: str | Sequence[str] | Mapping[str, float],
+        limit: int,
+        filter: Filter = EVERYTHING,
+        by: Unit = "passage",
     ) -> list[tuple[int, float]]:
-        """Return the passages that share words with the query, by BM25, the best first.
+        """Return the passages, or documents, that share words with the query, by BM25, the best first.
 
         In place of the query, the words of it that are to be looked for, with how much each counts when they
-        do not count alike; one of several stems stands where all of them do.
+        do not count alike; one of several stems stands where all of them do. A filter lets a document through when
+        it does so with one of its passages.
         """
         ...
 
     def nearest(
-        self, vector: NDArray[np.float32], limit: int, filter: Filter = EVERYTHING
+        self, vector: NDArray[np.float32], limit: int, filter: Filter = EVERYTHING, by: Unit = "passage"
     ) -> list[tuple[int, float]]:
-        """Return the passages nearest to the vector with their cosines, the nearest first."""
+        """Return the passages, or documents, nearest to the vector with their cosines, the nearest first."""
         ...
 
-    def cosines_of(self, vector: NDArray[np.float32], passages: Sequence[int]) -> dict[int, float]:
-        """Return how near each of these passages is to the vector, from -1 to 1."""
+    def cosines_of(
+        self, vector: NDArray[np.float32], ids: Sequence[int], by: Unit = "passage"
+    ) -> dict[int, float]:
+        """Return how near each of these passages, or documents, is to the vector, from -1 to 1."""
         ...
 
-    def vectors_of(self, passages: Sequence[int]) -> NDArray[np.float32]:
-        """Return the vectors of those of the passages that are in the index, each of length one, in a row each."""
+    def vectors_of(self, ids: Sequence[int], by: Unit = "passage") -> NDArray[np.float32]:
+        """Return the vectors of those of these that are in the index, each of length one, in a row each."""
         ...
 
     def undated(self, filter: Filter) -> int:
@@ -181,10 +198,15 @@ class Index(Protocol):
         ...
 
 
-def check_about(about: Mapping[str, str], format: int, paths: Sequence[str], embedder: str) -> None:
-    """Refuse an index of another version or embedder."""
+def check_format(about: Mapping[str, str], format: int, paths: Sequence[str]) -> None:
+    """Refuse an index of another version."""
     if about.get("format") != str(format):
         raise ClinicalError(f"the index of {named(paths)} is of another version; {rebuild(paths)}")
+
+
+def check_about(about: Mapping[str, str], format: int, paths: Sequence[str], embedder: str) -> None:
+    """Refuse an index of another version or embedder."""
+    check_format(about, format, paths)
     if about.get("embedder") != embedder:
         raise ClinicalError(
             f"the index of {named(paths)} was embedded with {about.get('embedder')}, not with {embedder}; "

@@ -1,4 +1,4 @@
-"""An index of a whole collection, each document one passage: to measure how well passages are ranked."""
+"""An index of a whole collection: to measure how well documents are ranked."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 from clinical.documents.note import Note
 from clinical.errors import ClinicalError
 from clinical.index.backend import FileState, IndexedDocument
-from clinical.index.passages import Passage
+from clinical.index.passages import Passage, cut
 from clinical.index.store import FORMAT, Store, erase
-from clinical.index.update import embed, embed_whole
+from clinical.index.update import embed
 from clinical.models import cache
 from clinical.models.embedders import TextEmbedder
 
@@ -27,7 +27,8 @@ def open_collection(
 ) -> Store:
     """Return the index of these documents, kept in the cache; `done` is told how many more are embedded.
 
-    The vector of a document is that of the `whole`, or of the beginning, as far as the embedder reads.
+    Documents are cut into passages as the notes of a folder are, for all of a document to count (`whole`), or each is
+    one passage, of whose meaning an embedder knows the beginning, as far as it reads.
     """
     content = hashlib.sha256(f"{FORMAT} {embedder.id}{' whole' if whole else ''}".encode())
     for document in documents:
@@ -44,8 +45,8 @@ def open_collection(
         some = documents[first : first + DOCUMENTS_AT_ONCE]
         # Each part is a file of the index, so that an interrupted run goes on where it was.
         if f"{first}" not in known:
-            passages = [[Passage(0, len(document.text))] for document in some]
-            vectors = embed_whole(some, embedder) if whole else embed(some, passages, embedder)
+            passages = [cut(note.text) if whole else [Passage(0, len(note.text))] for note in some]
+            vectors = embed(some, passages, embedder)
             with store.transaction():
                 store.put(
                     FileState(f"{first}", "", 0, 0),

@@ -27,7 +27,7 @@ class Filter:
     `sections` are canonical names. `path` is a file, a folder or a pattern with `*`, `?` and `[a-c]`, as the command
     line takes them; one without "/" is looked for in any folder, and the ids that documents bring along count too.
     `since` and `until` are days, months or years (ISO 8601), both included; a document without a date has no place
-    in time and is left out when one of them is given.
+    in time and is left out when one of them is given. `documents` are numbers that an index has given.
     Raises `UsageError` for what is no date.
     """
 
@@ -35,6 +35,7 @@ class Filter:
     path: str | None = None
     since: str | None = None
     until: str | None = None
+    documents: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         for name, value in (("since", self.since), ("until", self.until)):
@@ -46,7 +47,7 @@ class Filter:
             raise UsageError(f"since {self.since} is after until {self.until}; nothing lies between them")
 
     def __bool__(self) -> bool:
-        return bool(self.sections or self.path or self.has_dates)
+        return bool(self.sections or self.path or self.has_dates or self.documents)
 
     @property
     def has_dates(self) -> bool:

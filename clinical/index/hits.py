@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from clinical.documents.annotations import Assertion, Entity
+from clinical.index.backend import Unit
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +18,8 @@ class Hit:
     fullest one, `None` when no word of the query stands in the passage. A mention by another name has the label
     "Query: " and the words that it stands for. `line` counts from 1. `ranks` says at which place each way of
     searching had the passage. One that is not `near` was found for want of better ones: it has few of the words, and
-    its meaning is far from that of the query.
+    its meaning is far from that of the query. Where documents were searched for (`by`), `rank`, `score` and `ranks` are
+    those of the document, of which this is the best passage, and all before a near one are near.
     """
 
     rank: int
@@ -36,6 +38,7 @@ class Hit:
     mentions: Sequence[Entity] = field(default_factory=tuple)
     ranks: Mapping[str, int] = field(default_factory=dict)
     near: bool = True
+    by: Unit = "passage"
 
     def as_dict(self) -> dict[str, Any]:
         """Return the hit as the output contract writes it; the score is rounded to six digits."""
@@ -65,6 +68,7 @@ class Hit:
             ],
             "ranks": dict(self.ranks),
             "near": self.near,
+            "by": self.by,
         }
 
 

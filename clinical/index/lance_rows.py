@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from clinical.index.backend import FileState, IndexedDocument, words_in
+from clinical.index.backend import FileState, IndexedDocument, Unit, words_in
 from clinical.index.filters import Filter, day_of, first_day, last_day, path_patterns, regex_of
 from clinical.index.location import full_name
+from clinical.index.passages import Passage
+from clinical.index.vectors import whole
 
 if TYPE_CHECKING:
+    import numpy as np
     import pyarrow as pa
     from lancedb.query import FullTextQuery
+    from numpy.typing import NDArray
 
 
 def file_rows(states: Sequence[FileState]) -> pa.Table:
@@ -30,21 +34,31 @@ def file_rows(states: Sequence[FileState]) -> pa.Table:
 
 
 def document_rows(documents: Sequence[tuple[int, str, IndexedDocument]]) -> pa.Table:
-    """Return a row for each document: its number, its file and itself."""
+    """Return a row for each document: its number, its file, itself, and what it is ranked by as a whole."""
+    import numpy as np
     import pyarrow as pa
 
-    names = ("path", "own_id", "place", "title", "date", "text")
-    schema = pa.schema([("id", pa.int64()), *((name, pa.string()) for name in names)])
-    return pa.Table.from_pylist(
+    names = ("path", "own_id", "place", "title", "date", "first_day", "last_day", "text", "words")
+    schema = pa.schema(
         [
+            ("id", pa.int64()),
+            *((name, pa.string()) for name in names),
+            ("sections", pa.list_(pa.string())),
+        ]
+    )
+    rows = []
+    for id, path, document in documents:
+        note = document.note
+        rows.append(
             {
                 "id": id, "path": path, "own_id": document.own_id, "place": document.place,
-                "title": document.note.title, "date": document.note.date, "text": document.note.text,
+                "title": note.title, "date": note.date, **_days(note.date), "text": note.text,
+                "words": words_in(note, Passage(0, len(note.text))),
+                "sections": sorted({passage.section for passage in document.passages if passage.section}),
             }
-            for id, path, document in documents
-        ],
-        schema,
-    )  # fmt: skip
+        )  # fmt: skip
+    table = pa.Table.from_pylist(rows, schema)
+    return table.append_column("vector", _halves(np.stack([whole(one.vectors) for _, _, one in documents])))
 
 
 def passage_rows(passages: Sequence[tuple[int, int, str, IndexedDocument, int]]) -> pa.Table:
@@ -52,25 +66,37 @@ def passage_rows(passages: Sequence[tuple[int, int, str, IndexedDocument, int]])
     import numpy as np
     import pyarrow as pa
 
-    vectors = np.stack([document.vectors[place] for _, _, _, document, place in passages])
-    # LanceDB knows no vectors of int8; half of float loses nothing of them.
-    halves = pa.array((vectors.astype(np.float32) / 127).astype(np.float16).ravel())
     rows = []
     for id, number, path, document, place in passages:
         note, passage = document.note, document.passages[place]
-        day = day_of(note.date)
         rows.append(
             {
                 "id": id, "document": number, "path": path, "place": document.place, "own_id": document.own_id,
-                "first_day": first_day(day) if day else None, "last_day": last_day(day) if day else None,
-                "start": passage.start, "end": passage.end, "section": passage.section, "heading": passage.heading,
+                **_days(note.date), "start": passage.start, "end": passage.end,
+                "section": passage.section, "heading": passage.heading,
                 "words": words_in(note, passage),
             }
         )  # fmt: skip
     numbers = ("id", "document", "start", "end")
     schema = pa.schema([(name, pa.int64() if name in numbers else pa.string()) for name in rows[0]])
     table = pa.Table.from_pylist(rows, schema)
-    return table.append_column("vector", pa.FixedSizeListArray.from_arrays(halves, vectors.shape[1]))
+    vectors = np.stack([document.vectors[place] for _, _, _, document, place in passages])
+    return table.append_column("vector", _halves(vectors))
+
+
+def _days(date: str | None) -> dict[str, str | None]:
+    """Return the least and the greatest text that a day in the time of a document has."""
+    day = day_of(date)
+    return {"first_day": first_day(day) if day else None, "last_day": last_day(day) if day else None}
+
+
+def _halves(vectors: NDArray[np.int8]) -> pa.FixedSizeListArray:
+    """Return a column of these vectors. LanceDB knows none of int8; half of float loses nothing of them."""
+    import numpy as np
+    import pyarrow as pa
+
+    halves = pa.array((vectors.astype(np.float32) / 127).astype(np.float16).ravel())
+    return pa.FixedSizeListArray.from_arrays(halves, vectors.shape[1])
 
 
 def any_of(words: Mapping[str, float]) -> FullTextQuery:
@@ -88,11 +114,17 @@ def any_of(words: Mapping[str, float]) -> FullTextQuery:
     return query.BooleanQuery([(query.Occur.SHOULD, word) for word in each])
 
 
-def where_of(filter: Filter) -> str:
-    """Return a filter in LanceDB's SQL."""
+def where_of(filter: Filter, by: Unit = "passage") -> str:
+    """Return a filter of passages, or of documents with such passages, in LanceDB's SQL."""
     conditions = []
     if filter.sections:
-        conditions.append(f"section IN ({', '.join(map(quoted, filter.sections))})")
+        names = ", ".join(map(quoted, filter.sections))
+        conditions.append(
+            f"section IN ({names})" if by == "passage" else f"array_has_any(sections, [{names}])"
+        )
+    if filter.documents:
+        numbers = ", ".join(map(str, filter.documents))
+        conditions.append(f"{'document' if by == 'passage' else 'id'} IN ({numbers})")
     if filter.path is not None:
         whole, own = path_patterns(filter.path)
         tests = [f"path = {quoted(full_name(filter.path))}", f"own_id = {quoted(filter.path)}"]

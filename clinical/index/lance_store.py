@@ -35,7 +35,9 @@ from clinical.index.backend import (
     IndexedDocument,
     Size,
     StoredPassage,
+    Unit,
     check_about,
+    check_format,
     named,
     rebuild,
 )
@@ -53,10 +55,12 @@ if TYPE_CHECKING:
     from lancedb.table import Table
     from numpy.typing import NDArray
 
-FORMAT = 2
+FORMAT = 3
 """Counted up when the tables change, or the way notes are read or cut: an older index is then made anew."""
 
 TABLES = ("about", "files", "documents", "passages")
+RANKED: Mapping[Unit, str] = {"passage": "passages", "document": "documents"}
+"""The tables that are ranked, each with its words and vectors."""
 
 NEAREST_FROM = 100_000
 """Passages; from here on they are grouped by nearness and only the groups near to the query are compared."""
@@ -111,11 +115,15 @@ class LanceStore:
 
     @classmethod
     def existing(cls, uri: str, name: str) -> LanceStore:
-        """Return the index of this name, of whatever paths and embedder, to look after it."""
+        """Return the index of this name, of whatever paths and embedder, to look after it.
+
+        Raises `ClinicalError` when it is damaged, or of another version.
+        """
         store = cls(uri, name, ())
         with store._explaining():
             about = store.about()
         store.paths = tuple(json.loads(about.get("paths", "[]")))
+        check_format(about, FORMAT, store.paths)
         return store
 
     def __enter__(self) -> LanceStore:
@@ -230,61 +238,72 @@ class LanceStore:
                     )  # fmt: skip
         return None
 
-    def own_ids(self) -> dict[int, str]:
-        """Return the id that the document of each passage brought along."""
-        rows = self._rows("passages", ("id", "own_id"), "own_id IS NOT NULL")
+    def own_ids(self, by: Unit = "passage") -> dict[int, str]:
+        """Return the id that each document, or that of each passage, brought along."""
+        rows = self._rows(RANKED[by], ("id", "own_id"), "own_id IS NOT NULL")
         return {row["id"]: row["own_id"] for row in rows}
+
+    def passages_in(self, filter: Filter) -> dict[int, int]:
+        """Return the passages that a filter lets through, in the order of the text, each with its document."""
+        rows = self._rows("passages", ("id", "document"), where_of(filter))
+        return dict(sorted((row["id"], row["document"]) for row in rows))
 
     # --- ranking ---
 
     def lexical(
-        self, query: str | Sequence[str] | Mapping[str, float], limit: int, filter: Filter = EVERYTHING
+        self,
+        query: str | Sequence[str] | Mapping[str, float],
+        limit: int,
+        filter: Filter = EVERYTHING,
+        by: Unit = "passage",
     ) -> list[tuple[int, float]]:
-        """Return the passages that share words with the query, by LanceDB's BM25, the best first."""
+        """Return the passages, or documents, that share words with the query, by LanceDB's BM25, the best first."""
         words = words_of(query) if isinstance(query, str) else query
         weights = words if isinstance(words, Mapping) else dict.fromkeys(words, 1.0)
-        table = self._table("passages")
+        table = self._table(RANKED[by])
         if table is None or not weights or not self._has_index(table, "words"):
             return []
         search = table.search(any_of(weights), query_type="fts").select(["id", "_score"])
-        rows = self._narrowed(search, filter).limit(limit).to_arrow().to_pylist()
+        rows = self._narrowed(search, filter, by).limit(limit).to_arrow().to_pylist()
         return sorted(((row["id"], row["_score"]) for row in rows), key=lambda row: (-row[1], row[0]))
 
     def nearest(
-        self, vector: NDArray[np.float32], limit: int, filter: Filter = EVERYTHING
+        self, vector: NDArray[np.float32], limit: int, filter: Filter = EVERYTHING, by: Unit = "passage"
     ) -> list[tuple[int, float]]:
-        """Return the passages nearest to the vector with their cosines, the nearest first.
+        """Return the passages, or documents, nearest to the vector with their cosines, the nearest first.
 
         In a large index those of the nearest groups, of which some may be missed.
         """
-        table = self._table("passages")
+        table = self._table(RANKED[by])
         if table is None:
             return []
         search: Any = table.search(vector, vector_column_name="vector")
         search = search.distance_type("dot").select(["id", "_distance"])
         if self._has_index(table, "vector"):
             search = search.nprobes(GROUPS_COMPARED).refine_factor(REFINE)
-        rows = self._narrowed(search, filter).limit(limit).to_arrow().to_pylist()
+        rows = self._narrowed(search, filter, by).limit(limit).to_arrow().to_pylist()
         return sorted(((row["id"], 1 - row["_distance"]) for row in rows), key=lambda row: (-row[1], row[0]))
 
-    def cosines_of(self, vector: NDArray[np.float32], passages: Sequence[int]) -> dict[int, float]:
-        """Return how near each of these passages is to the vector, from -1 to 1."""
-        ids, vectors = self._vectors(passages)
-        return dict(zip(ids, (vectors @ vector).tolist(), strict=True)) if ids else {}
+    def cosines_of(
+        self, vector: NDArray[np.float32], ids: Sequence[int], by: Unit = "passage"
+    ) -> dict[int, float]:
+        """Return how near each of these passages, or documents, is to the vector, from -1 to 1."""
+        known, vectors = self._vectors(ids, by)
+        return dict(zip(known, (vectors @ vector).tolist(), strict=True)) if known else {}
 
-    def vectors_of(self, passages: Sequence[int]) -> NDArray[np.float32]:
-        """Return the vectors of those of the passages that are in the index, each of length one, in a row each."""
-        return self._vectors(passages)[1]
+    def vectors_of(self, ids: Sequence[int], by: Unit = "passage") -> NDArray[np.float32]:
+        """Return the vectors of those of these that are in the index, each of length one, in a row each."""
+        return self._vectors(ids, by)[1]
 
-    def _vectors(self, passages: Sequence[int]) -> tuple[list[int], NDArray[np.float32]]:
-        """Return which of the passages are in the index, and their vectors."""
+    def _vectors(self, ids: Sequence[int], by: Unit) -> tuple[list[int], NDArray[np.float32]]:
+        """Return which of these are in the index, and their vectors."""
         import numpy as np
 
-        table = self._table("passages")
-        if table is None or not passages:
+        table = self._table(RANKED[by])
+        if table is None or not ids:
             return [], np.zeros((0, 0), np.float32)
-        where = f"id IN ({', '.join(map(str, passages))})"
-        rows = table.search().where(where).select(["id", "vector"]).limit(len(passages)).to_arrow()
+        where = f"id IN ({', '.join(map(str, ids))})"
+        rows = table.search().where(where).select(["id", "vector"]).limit(len(ids)).to_arrow()
         flat = rows["vector"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
         return rows["id"].to_pylist(), flat.reshape(len(rows), -1).astype(np.float32)
 
@@ -296,8 +315,8 @@ class LanceStore:
         rows = self._rows("passages", ("document",), f"first_day IS NULL AND {conditions}")
         return len({row["document"] for row in rows})
 
-    def _narrowed(self, search: Any, filter: Filter) -> Any:
-        return search.where(where_of(filter), prefilter=True) if filter else search
+    def _narrowed(self, search: Any, filter: Filter, by: Unit) -> Any:
+        return search.where(where_of(filter, by), prefilter=True) if filter else search
 
     def _has_index(self, table: Table, column: str) -> bool:
         return any(column in index.columns for index in table.list_indices())
@@ -441,11 +460,10 @@ class LanceStore:
         table = self._table("passages")
         if table is None:
             return
+        for ranked in RANKED.values():
+            # Groups are found among all that there is, not among what a writer has so far.
+            self._make_indices(ranked, groups=share <= MUCH)
         total = table.count_rows()
-        # Groups are found among all that there is, not among what a writer has so far.
-        groups_lack = total >= NEAREST_FROM and share <= MUCH and not self._has_index(table, "vector")
-        if groups_lack or not self._has_index(table, "words"):
-            self._make_indices(table, total)
         if self._out_of_step(table, total) > share or self._pieces(table) > SMALL_PIECES:
             for name in TABLES:
                 found = self._table(name)
@@ -463,24 +481,24 @@ class LanceStore:
         pieces: int = stats["fragment_stats"]["num_small_fragments"]
         return pieces
 
-    def _make_indices(self, table: Table, total: int) -> None:
+    def _make_indices(self, name: str, groups: bool, anew: bool = False) -> None:
+        """Make the indices that a table lacks, or all anew; those of vectors only with `groups`."""
         from lancedb.index import FTS, BTree, IvfSq
 
-        if total == 0:
+        table = self._table(name)
+        total = table.count_rows() if table is not None else 0
+        if table is None or total == 0:
             return
-        table.create_index(
-            "words", config=FTS(stem=True, remove_stop_words=False, ascii_folding=True, with_position=False)
-        )
-        table.create_index("id", config=BTree())
-        if total >= NEAREST_FROM:
+        if anew or not self._has_index(table, "words"):
+            words = FTS(stem=True, remove_stop_words=False, ascii_folding=True, with_position=False)
+            table.create_index("words", config=words)
+            table.create_index("id", config=BTree())
+        if groups and total >= NEAREST_FROM and (anew or not self._has_index(table, "vector")):
             # To find the groups on a quarter of what LanceDB takes, in a fifth of the rounds, costs no recall.
-            groups = IvfSq(
+            nearness = IvfSq(
                 distance_type="dot", num_partitions=int(total**0.5), sample_rate=64, max_iterations=10
             )
-            table.create_index("vector", config=groups)
-        documents = self._table("documents")
-        if documents is not None:
-            documents.create_index("id", config=BTree())
+            table.create_index("vector", config=nearness)
 
     def compact(self) -> None:
         """Write the tables anew and remove all earlier versions, so that no trace of what was taken out stays."""
@@ -494,9 +512,8 @@ class LanceStore:
                 # It warns that other readers may fail; that is what erasing is.
                 warnings.simplefilter("ignore")
                 table.optimize(cleanup_older_than=timedelta(0), delete_unverified=True)
-        table = self._table("passages")
-        if table is not None:
-            self._make_indices(table, table.count_rows())
+        for name in RANKED.values():
+            self._make_indices(name, groups=True, anew=True)
 
     def faults(self) -> list[str]:
         """Return what is wrong with the index itself, a line each; it does not look at the sources."""

@@ -1,4 +1,4 @@
-"""Ranks passages for a query: by words, by meaning, or by both together.
+"""Ranks passages, or documents, for a query: by words, by meaning, or by both together.
 
 Words find the drug name and the lab value, meaning finds "heart attack" where the note says "myocardial infarction".
 """
@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, get_args
 
-from clinical.index.backend import Index
+from clinical.index.backend import Index, Unit
 from clinical.index.filters import EVERYTHING, Filter
 
 if TYPE_CHECKING:
@@ -47,9 +47,9 @@ min-max normalized scores."""
 
 @dataclass(frozen=True, slots=True)
 class Ranked:
-    """A passage with its score, and its rank by each of the ways that found it."""
+    """A passage, or a document, with its score, and its rank by each of the ways that found it."""
 
-    passage: int
+    id: int
     score: float
     ranks: Mapping[str, int]
 
@@ -62,25 +62,26 @@ def rank(
     limit: int,
     filter: Filter = EVERYTHING,
     settings: Settings = CHOSEN,
+    by: Unit = "passage",
 ) -> list[Ranked]:
-    """Return up to `limit` passages, the best first; `vector` is that of the query, needed unless lexical.
+    """Return up to `limit` passages, or documents, the best first; the `vector` of the query is needed unless lexical.
 
     `words` is the query, or its words with how much each counts. The score is BM25 (lexical), the cosine (dense), or
     their weighted mean, BM25 as a share of the best (hybrid). What the best passages of a hybrid search mean is
     searched for once more together with the query, since they say it in other words (Rocchio 1971).
     """
-    lexical = dict(store.lexical(words, limit, filter)) if mode != "dense" else {}
+    lexical = dict(store.lexical(words, limit, filter, by)) if mode != "dense" else {}
     if vector is None or mode == "lexical":
         return _best(lexical, {"lexical": lexical}, limit)
-    dense = dict(store.nearest(vector, limit, filter))
+    dense = dict(store.nearest(vector, limit, filter, by))
     if mode == "dense":
         return _best(dense, {"dense": dense}, limit)
-    scores = _fused(store, lexical, dense, vector, settings.meaning)
+    scores = _fused(store, lexical, dense, vector, settings.meaning, by)
     if scores and settings.pull:
         best = sorted(scores, key=lambda id: (-scores[id], id))[: settings.examples]
-        vector = towards(vector, store.vectors_of(best), settings.pull)
-        nearest = dict(store.nearest(vector, limit, filter))
-        scores = _fused(store, lexical, nearest, vector, settings.meaning)
+        vector = towards(vector, store.vectors_of(best, by), settings.pull)
+        nearest = dict(store.nearest(vector, limit, filter, by))
+        scores = _fused(store, lexical, nearest, vector, settings.meaning, by)
     return _best(scores, {"lexical": lexical, "dense": dense}, limit)
 
 
@@ -90,9 +91,10 @@ def _fused(
     dense: Mapping[int, float],
     vector: NDArray[np.float32],
     meaning: float,
+    by: Unit,
 ) -> dict[int, float]:
     others = [id for id in lexical if id not in dense]
-    return fuse(lexical, {**dense, **store.cosines_of(vector, others)}, meaning)
+    return fuse(lexical, {**dense, **store.cosines_of(vector, others, by)}, meaning)
 
 
 def towards(vector: NDArray[np.float32], examples: NDArray[np.float32], pull: float) -> NDArray[np.float32]:
@@ -124,14 +126,16 @@ def _best(scores: Mapping[int, float], ways: Mapping[str, Mapping[int, float]], 
     ]
 
 
-def baseline(store: Index, query: str, vector: NDArray[np.float32], name: str, limit: int) -> list[Ranked]:
+def baseline(
+    store: Index, query: str, vector: NDArray[np.float32], name: str, limit: int, by: Unit = "passage"
+) -> list[Ranked]:
     """Return the ranking of one of `BASELINES`: all words of the query alike, its vector, or both by their ranks.
 
     Cormack, Clarke, Büttcher. Reciprocal rank fusion outperforms Condorcet. SIGIR 2009.
     """
     ways = {
-        "bm25": dict(store.lexical(query, limit)) if name != "cosine" else {},
-        "cosine": dict(store.nearest(vector, limit)) if name != "bm25" else {},
+        "bm25": dict(store.lexical(query, limit, by=by)) if name != "cosine" else {},
+        "cosine": dict(store.nearest(vector, limit, by=by)) if name != "bm25" else {},
     }
     if name != "rrf":
         return _best(ways[name], ways, limit)

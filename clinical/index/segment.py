@@ -1,7 +1,8 @@
 """What is ranked, as arrays: the vectors and the words of many passages, in memory or in one mapped file.
 
-Passages are rows, in the order of their documents. For the words there is a list for each stem, of the rows that have
-it and how often. Everything here can be made again from the index; the file is in the safetensors format.
+Passages are rows, in the order of their documents; or whole documents are, each as if it were one passage. For the
+words there is a list for each stem, of the rows that have it and how often. Everything here can be made again from the
+index; the file is in the safetensors format.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from clinical.index.vectors import whole
 
 ROWS_AT_ONCE = 4096
 
@@ -98,6 +101,15 @@ def build(
         counts=np.minimum(counts[order], np.iinfo(np.uint16).max).astype(np.uint16),
         section_names=names,
     )
+
+
+def wholes(documents: Iterable[tuple[int, bytes, bytes]], size: int) -> Segment:
+    """Return the segment of whole documents: the number of each, the vectors of its passages, its own stems."""
+    kept = [
+        (id, whole(np.frombuffer(vectors, np.int8).reshape(-1, size)).tobytes(), stems)
+        for id, vectors, stems in documents
+    ]
+    return build([(id, id, None) for id, _, _ in kept], ((vector, stems) for _, vector, stems in kept), size)
 
 
 def same(one: Segment, other: Segment) -> bool:

@@ -6,7 +6,8 @@
 A file goes in or out in one transaction, with all that belongs to it: whatever kills the program, the index
 is that of some moment. Readers see the last complete state while a writer works (SQLite's write-ahead log). The
 text of a document is stored once; stems and vectors point into it. Vectors are kept in int8, of which one
-document's lie in one value, as do its stems: nothing is lost in ranking, and all are read at once.
+document's lie in one value, as do its stems: nothing is lost in ranking, and all are read at once. A document as a
+whole has the stems of its text, and the mean of the vectors of its passages.
 
 A search ranks a copy of the stems and vectors in the form in which that is fast, mapped from a file beside the index
 (`clinical.index.segment`). What changed since it was made is read from the database; when that is much, the copy is
@@ -30,12 +31,15 @@ from typing import TYPE_CHECKING
 from clinical.errors import ClinicalError
 from clinical.index.backend import (
     MUCH,
+    UNITS,
     Busy,
     FileState,
     IndexedDocument,
     Size,
     StoredPassage,
+    Unit,
     check_about,
+    check_format,
     named,
     rebuild,
     words_in,
@@ -55,10 +59,10 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-COPY = ".scan"
-"""How the name of the mapped copy ends."""
+COPIES: Mapping[Unit, str] = {"passage": ".scan", "document": ".scan-documents"}
+"""How the names of the mapped copies end."""
 
-FORMAT = 4
+FORMAT = 5
 """Counted up when the tables change, or the way notes are read or cut: an older index is then made anew."""
 
 COPY_FROM = 2000
@@ -73,7 +77,7 @@ CREATE TABLE files (
 CREATE TABLE documents (
     id INTEGER PRIMARY KEY AUTOINCREMENT, file INTEGER NOT NULL REFERENCES files ON DELETE CASCADE,
     own_id TEXT, place TEXT NOT NULL, title TEXT, date TEXT, day TEXT, text TEXT NOT NULL, vectors BLOB NOT NULL,
-    stems BLOB NOT NULL
+    stems BLOB NOT NULL, whole_stems BLOB NOT NULL
 );
 -- With all that a filter asks for: the documents themselves are long to read.
 CREATE INDEX documents_of_file ON documents (file, day, own_id, place);
@@ -93,7 +97,7 @@ class Store:
         self.path = path
         self.paths = tuple(paths)
         self._connection = connection
-        self._ranked: tuple[str, Snapshot] | None = None
+        self._ranked: dict[Unit, tuple[str, Snapshot]] = {}
         self._last_allowed: tuple[Snapshot, Filter, list[NDArray[np.bool_]]] | None = None
         self._stem_ids: dict[str, int] = {}
 
@@ -117,13 +121,19 @@ class Store:
 
     @classmethod
     def existing(cls, path: Path) -> Store:
-        """Return the index in this file, of whatever paths and embedder, to look after it."""
+        """Return the index in this file, of whatever paths and embedder, to look after it.
+
+        Raises `ClinicalError` when the file is damaged, or of another version.
+        """
         try:
             connection = _connect(path)
             row = connection.execute("SELECT value FROM about WHERE key = 'paths'").fetchone()
         except sqlite3.Error as error:
             raise _explained(error, path, ()) from error
-        return cls(path, connection, json.loads(row[0]) if row else ())
+        store = cls(path, connection, json.loads(row[0]) if row else ())
+        with store._closing_on_error():
+            check_format(store.about(), FORMAT, store.paths)
+        return store
 
     def __enter__(self) -> Store:
         return self
@@ -180,13 +190,27 @@ class Store:
 
     # --- ranking ---
 
+    def passages_in(self, filter: Filter) -> dict[int, int]:
+        """Return the passages that a filter lets through, in the order of the text, each with its document."""
+        conditions, values = _conditions(filter)
+        rows = self._connection.execute(
+            f"SELECT p.id, d.id {_DOCUMENTS} JOIN passages p ON p.document = d.id"
+            f" WHERE {conditions} AND {_in_sections(filter)} ORDER BY p.id",
+            (*values, *filter.sections),
+        )
+        return dict(rows)
+
     def lexical(
-        self, query: str | Sequence[str] | Mapping[str, float], limit: int, filter: Filter = EVERYTHING
+        self,
+        query: str | Sequence[str] | Mapping[str, float],
+        limit: int,
+        filter: Filter = EVERYTHING,
+        by: Unit = "passage",
     ) -> list[tuple[int, float]]:
-        """Return the passages that share words with the query, by BM25, the best first.
+        """Return the passages, or documents, that share words with the query, by BM25, the best first.
 
         In place of the query, the words of it that are to be looked for, with how much each counts when they
-        do not count alike; one with a blank in it is a phrase.
+        do not count alike; one of several stems stands where all of them do.
 
         Robertson, Zaragoza. The probabilistic relevance framework: BM25 and beyond. 2009.
         """
@@ -194,23 +218,25 @@ class Store:
         counting = query.values() if isinstance(query, Mapping) else [1.0] * len(words)
         stems = [self._known_stems(found) if found else [] for found in stems_of(words)]
         wanted = [(ids, weight) for ids, weight in zip(stems, counting, strict=True) if ids]
-        snapshot = self._snapshot()
-        return snapshot.lexical(wanted, limit, self._allowed(snapshot, filter))
+        snapshot = self._snapshot(by)
+        return snapshot.lexical(wanted, limit, self._allowed(snapshot, filter, by))
 
     def nearest(
-        self, vector: NDArray[np.float32], limit: int, filter: Filter = EVERYTHING
+        self, vector: NDArray[np.float32], limit: int, filter: Filter = EVERYTHING, by: Unit = "passage"
     ) -> list[tuple[int, float]]:
-        """Return the passages nearest to the vector with their cosines, the nearest first."""
-        snapshot = self._snapshot()
-        return snapshot.nearest(vector, limit, self._allowed(snapshot, filter))
+        """Return the passages, or documents, nearest to the vector with their cosines, the nearest first."""
+        snapshot = self._snapshot(by)
+        return snapshot.nearest(vector, limit, self._allowed(snapshot, filter, by))
 
-    def cosines_of(self, vector: NDArray[np.float32], passages: Sequence[int]) -> dict[int, float]:
-        """Return how near each of these passages is to the vector, from -1 to 1."""
-        return self._snapshot().cosines_of(vector, passages)
+    def cosines_of(
+        self, vector: NDArray[np.float32], ids: Sequence[int], by: Unit = "passage"
+    ) -> dict[int, float]:
+        """Return how near each of these passages, or documents, is to the vector, from -1 to 1."""
+        return self._snapshot(by).cosines_of(vector, ids)
 
-    def vectors_of(self, passages: Sequence[int]) -> NDArray[np.float32]:
-        """Return the vectors of those of the passages that are in the index, each of length one, in a row each."""
-        return self._snapshot().vectors_of(passages)
+    def vectors_of(self, ids: Sequence[int], by: Unit = "passage") -> NDArray[np.float32]:
+        """Return the vectors of those of these that are in the index, each of length one, in a row each."""
+        return self._snapshot(by).vectors_of(ids)
 
     def undated(self, filter: Filter) -> int:
         """Return how many documents a filter by time leaves out only because they have no date."""
@@ -225,7 +251,7 @@ class Store:
         count: int = row[0]
         return count
 
-    def _allowed(self, snapshot: Snapshot, filter: Filter) -> list[NDArray[np.bool_]] | None:
+    def _allowed(self, snapshot: Snapshot, filter: Filter, by: Unit) -> list[NDArray[np.bool_]] | None:
         """Return which rows of each segment a filter lets through; `None` when it lets all."""
         import numpy as np
 
@@ -235,16 +261,23 @@ class Store:
         if self._last_allowed and self._last_allowed[0] is snapshot and self._last_allowed[1] == filter:
             return self._last_allowed[2]
         allowed = [np.ones(len(part.segment), bool) for part in snapshot.parts]
-        if filter.path is not None or filter.has_dates:
-            conditions, values = _conditions(filter)
-            rows = self._connection.execute(f"SELECT d.id {_DOCUMENTS} WHERE {conditions}", values)
-            documents = np.fromiter((row[0] for row in rows), np.int64)
+        if replace(filter, sections=()) or by == "document":
+            documents = np.array(self._documents_in(filter, by), np.int64)
             allowed = [np.isin(part.segment.documents, documents) for part in snapshot.parts]
-        if filter.sections:
+        if filter.sections and by == "passage":
             for rows_allowed, part in zip(allowed, snapshot.parts, strict=True):
                 rows_allowed &= part.segment.in_sections(filter.sections)
         self._last_allowed = (snapshot, filter, allowed)
         return allowed
+
+    def _documents_in(self, filter: Filter, by: Unit) -> list[int]:
+        """Return the documents that a filter by all but sections lets through; as a whole, by those too."""
+        conditions, values = _conditions(filter)
+        if by == "document" and filter.sections:
+            conditions += f" AND d.id IN (SELECT p.document FROM passages p WHERE {_in_sections(filter)})"
+            values += filter.sections
+        rows = self._connection.execute(f"SELECT d.id {_DOCUMENTS} WHERE {conditions}", values)
+        return [row[0] for row in rows]
 
     def _known_stems(self, stems: Sequence[str]) -> list[int]:
         """Return the numbers of the stems; none when one of them is in no passage."""
@@ -254,92 +287,96 @@ class Store:
         ]
         return [row[0] for row in found if row] if all(found) else []
 
-    def own_ids(self) -> dict[int, str]:
-        """Return the id that the document of each passage brought along."""
-        return dict(
-            self._connection.execute(
-                "SELECT p.id, d.own_id FROM passages p JOIN documents d ON d.id = p.document"
-                " WHERE d.own_id IS NOT NULL"
-            )
-        )
+    def own_ids(self, by: Unit = "passage") -> dict[int, str]:
+        """Return the id that each document, or that of each passage, brought along."""
+        of_passages = "SELECT p.id, d.own_id FROM passages p JOIN documents d ON d.id = p.document"
+        asked = of_passages if by == "passage" else "SELECT d.id, d.own_id FROM documents d"
+        return dict(self._connection.execute(f"{asked} WHERE d.own_id IS NOT NULL"))
 
     # --- the copy that is ranked ---
 
     def refresh(self, share: float = MUCH) -> None:
-        """Make the mapped copy anew when more than this share of it is out of step; only for the writer."""
-        with self._reading():
-            size = self._count("passages")
-            if size < COPY_FROM or self._out_of_step(size) <= share * size:
-                return
-            segment, about = self._segment(0), self._identity()
-        self._save(segment, about)
-        self._ranked = None
+        """Make a mapped copy anew when more than this share of it is out of step; only for the writer."""
+        for by in UNITS:
+            self._refresh(by, share)
 
-    def _save(self, segment: Segment, about: Mapping[str, str]) -> None:
+    def _refresh(self, by: Unit, share: float) -> None:
+        with self._reading():
+            size = self._rows_after(by, 0)
+            if size < COPY_FROM or self._out_of_step(by, size) <= share * size:
+                return
+            segment, about = self._segment(by, 0), self._identity()
+        self._save(by, segment, about)
+        self._ranked.pop(by, None)
+
+    def _save(self, by: Unit, segment: Segment, about: Mapping[str, str]) -> None:
         from clinical.index.segment import save
 
         try:
-            save(segment, self._copy, about)
+            save(segment, self._copy(by), about)
         except OSError as error:
             # Nothing is lost: a search reads the database instead.
-            _log.warning("searches will be slow: %s cannot be written (%s)", self._copy, error.strerror)
+            _log.warning("searches will be slow: %s cannot be written (%s)", self._copy(by), error.strerror)
 
-    def _out_of_step(self, size: int) -> int:
-        """Return how many passages came or went since the copy was made."""
+    def _out_of_step(self, by: Unit, size: int) -> int:
+        """Return how many rows came or went since the copy was made."""
         from clinical.index.segment import load
 
-        loaded = load(self._copy, {**self._identity(), "generation": None})
+        loaded = load(self._copy(by), {**self._identity(), "generation": None})
         if loaded is None:
             return size
-        newest = int(loaded[0].documents[-1])
-        row = self._connection.execute(
-            "SELECT count(*) FROM passages WHERE document > ?", (newest,)
-        ).fetchone()
-        new: int = row[0]
+        new = self._rows_after(by, int(loaded[0].documents[-1]))
         return new + len(loaded[0]) - (size - new)
 
-    @property
-    def _copy(self) -> Path:
-        return self.path.with_suffix(COPY)
+    def _rows_after(self, by: Unit, document: int) -> int:
+        """Return how many passages, or documents with any, came after this one."""
+        of_documents = f"SELECT count(*) FROM documents WHERE id > ? AND {_HAS_PASSAGES}"
+        of_passages = "SELECT count(*) FROM passages WHERE document > ?"
+        asked = of_passages if by == "passage" else of_documents
+        count: int = self._connection.execute(asked, (document,)).fetchone()[0]
+        return count
+
+    def _copy(self, by: Unit) -> Path:
+        return self.path.with_suffix(COPIES[by])
 
     def _identity(self) -> dict[str, str]:
         about = self.about()
         return {key: about[key] for key in ("format", "identity", "generation")}
 
-    def _snapshot(self) -> Snapshot:
+    def _snapshot(self, by: Unit) -> Snapshot:
         """Return what is ranked; made again when the index has changed."""
         from clinical.index.snapshot import Snapshot
 
         # One moment for all: a writer may be at work.
         with self._reading():
             about = self._identity()
-            if self._ranked is None or self._ranked[0] != about["generation"]:
-                self._ranked = (about["generation"], Snapshot(self._parts(about)))
-        return self._ranked[1]
+            if by not in self._ranked or self._ranked[by][0] != about["generation"]:
+                self._ranked[by] = (about["generation"], Snapshot(self._parts(by, about)))
+        return self._ranked[by][1]
 
-    def _parts(self, about: Mapping[str, str]) -> list[Part]:
+    def _parts(self, by: Unit, about: Mapping[str, str]) -> list[Part]:
         """Return what the copy has, and what came after it."""
         import numpy as np
 
         from clinical.index.segment import load
         from clinical.index.snapshot import Part
 
-        loaded = load(self._copy, {**about, "generation": None})
+        loaded = load(self._copy(by), {**about, "generation": None})
         # A copy may be of a later moment than what this process reads.
         if loaded is None or int(loaded[1]["generation"]) > int(about["generation"]):
-            segment = self._segment(0)
+            segment = self._segment(by, 0)
             if loaded is None and len(segment) >= COPY_FROM:
                 # A kill came before the copy, or somebody has deleted it. What cannot be written need not be.
                 with suppress(ClinicalError), self.writing():
                     if self._is_latest(about):
-                        self._save(segment, about)
+                        self._save(by, segment, about)
             return [Part(segment)]
         copy, said = loaded
         if said["generation"] == about["generation"]:
             return [Part(copy)]
         rows = self._connection.execute("SELECT id FROM documents")
         alive = np.isin(copy.documents, np.fromiter((row[0] for row in rows), np.int64))
-        return [Part(copy, alive), Part(self._segment(int(copy.documents[-1])))]
+        return [Part(copy, alive), Part(self._segment(by, int(copy.documents[-1])))]
 
     def _is_latest(self, about: Mapping[str, str]) -> bool:
         """Return whether the file still says this of itself: what was erased since it was read must not come back."""
@@ -350,17 +387,24 @@ class Store:
             return False
         return all(said.get(key) == value for key, value in about.items())
 
-    def _segment(self, after: int) -> Segment:
-        """Return the passages of the documents after this one, from the database."""
-        from clinical.index.segment import build
+    def _segment(self, by: Unit, after: int) -> Segment:
+        """Return the documents after this one, or their passages, from the database."""
+        from clinical.index.segment import build, wholes
 
+        size = int(self.about().get("size", 1))
+        if by == "document":
+            documents = self._connection.execute(
+                f"SELECT id, vectors, whole_stems FROM documents WHERE id > ? AND {_HAS_PASSAGES} ORDER BY id",
+                (after,),
+            )
+            return wholes(documents, size)
         passages = self._connection.execute(
             "SELECT id, document, section FROM passages WHERE document > ? ORDER BY document, id", (after,)
         ).fetchall()
         documents = self._connection.execute(
             "SELECT vectors, stems FROM documents WHERE id > ? ORDER BY id", (after,)
         )
-        return build(passages, documents, int(self.about().get("size", 1)))
+        return build(passages, documents, size)
 
     @contextmanager
     def _reading(self) -> Iterator[None]:
@@ -417,8 +461,8 @@ class Store:
             size = str(document.vectors.shape[1])
             self._connection.execute("INSERT OR IGNORE INTO about VALUES ('size', ?)", (size,))
         row = self._connection.execute(
-            "INSERT INTO documents (file, own_id, place, title, date, day, text, vectors, stems)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO documents (file, own_id, place, title, date, day, text, vectors, stems, whole_stems)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 file,
                 document.own_id,
@@ -429,6 +473,7 @@ class Store:
                 note.text,
                 document.vectors.tobytes(),
                 self._counted([words_in(note, passage) for passage in document.passages]),
+                self._counted([words_in(note, Passage(0, len(note.text)))]),
             ),
         )
         self._connection.executemany(
@@ -479,7 +524,8 @@ class Store:
         with self.transaction():
             known = [row[0] for row in self._connection.execute("SELECT id FROM stems ORDER BY id")]
             used = np.zeros(max(known, default=0) + 1, bool)
-            for (stems,) in self._connection.execute("SELECT stems FROM documents"):
+            both = "SELECT stems FROM documents UNION ALL SELECT whole_stems FROM documents"
+            for (stems,) in self._connection.execute(both):
                 used[np.frombuffer(stems, np.int32).reshape(3, -1)[0]] = True
             self._connection.executemany(
                 "DELETE FROM stems WHERE id = ?", ((stem,) for stem in known if not used[stem])
@@ -499,27 +545,29 @@ class Store:
         passages = "SELECT count(*) FROM passages WHERE document = d.id"
         rows = self._connection.execute(
             f"SELECT f.path FROM documents d JOIN files f ON f.id = d.file"
-            f" WHERE length(d.vectors) != {size} * ({passages}) OR length(d.stems) % 12 != 0"
+            f" WHERE length(d.vectors) != {size} * ({passages})"
+            " OR length(d.stems) % 12 != 0 OR length(d.whole_stems) % 12 != 0"
         )
         found += [f"{row[0]}: vectors, words and passages differ in number" for row in rows]
-        return found + ([] if found else self._faults_of_copy())
+        return found or [fault for by in UNITS for fault in self._faults_of_copy(by)]
 
-    def _faults_of_copy(self) -> list[str]:
+    def _faults_of_copy(self, by: Unit) -> list[str]:
         from clinical.index.segment import load, same
 
         with self._reading():
-            loaded = load(self._copy, self._identity())
-            if loaded is None or same(loaded[0], self._segment(0)):
+            loaded = load(self._copy(by), self._identity())
+            if loaded is None or same(loaded[0], self._segment(by, 0)):
                 return []
-        return [f"{self._copy}: not what the index has; clinical index compact makes it anew"]
+        return [f"{self._copy(by)}: not what the index has; clinical index compact makes it anew"]
 
 
 _DOCUMENTS = "FROM documents d JOIN files f ON f.id = d.file"
+_HAS_PASSAGES = "length(vectors) > 0"
 
 
-def _conditions(filter: Filter) -> tuple[str, list[str]]:
+def _conditions(filter: Filter) -> tuple[str, list[str | int]]:
     """Return what a filter asks of documents in SQL, over the tables that `_DOCUMENTS` joins, and its values."""
-    conditions, values = ["true"], list[str]()
+    conditions, values = ["true"], list[str | int]()
     if filter.path is not None:
         whole, own = path_patterns(filter.path)
         # A document in a file of many is shown as path and place. GLOB's "*" goes into folders too.
@@ -537,6 +585,9 @@ def _conditions(filter: Filter) -> tuple[str, list[str]]:
     if filter.until is not None:
         conditions.append("substr(d.day, 1, length(?)) <= substr(?, 1, length(d.day))")
         values += [day_of(filter.until) or ""] * 2
+    if filter.documents:
+        conditions.append(f"d.id IN ({', '.join('?' * len(filter.documents))})")
+        values += filter.documents
     return " AND ".join(conditions), values
 
 
@@ -570,13 +621,15 @@ def erase(path: Path) -> None:
 
 def files_of_index(path: Path) -> list[Path]:
     """Return the files that an index may consist of."""
-    return [path, *(path.with_name(path.name + end) for end in ("-wal", "-shm")), path.with_suffix(COPY)]
+    beside = (path.with_name(path.name + end) for end in ("-wal", "-shm"))
+    return [path, *beside, *map(path.with_suffix, COPIES.values())]
 
 
 def remove_copies(path: Path) -> None:
-    """Remove the mapped copy of an index, and those that a kill left unfinished."""
-    for copy in path.parent.glob(f"{path.stem}{COPY}*"):
-        copy.unlink(missing_ok=True)
+    """Remove the mapped copies of an index, and those that a kill left unfinished."""
+    for end in COPIES.values():
+        for copy in path.parent.glob(f"{path.stem}{end}*"):
+            copy.unlink(missing_ok=True)
 
 
 def _connect(path: Path) -> sqlite3.Connection:

@@ -20,6 +20,7 @@ from clinical.facts.document_date import date_of, shown_date
 from clinical.index.backend import MUCH_WHILE_WRITING, FileState, Index, IndexedDocument, words_in
 from clinical.index.location import full_name
 from clinical.index.passages import Passage, cut
+from clinical.index.vectors import in_int8
 
 if TYPE_CHECKING:
     import numpy as np
@@ -244,24 +245,3 @@ def embed(
     for some in passages:
         yield vectors[first : first + len(some)]
         first += len(some)
-
-
-def embed_whole(notes: Sequence[Note], embedder: TextEmbedder) -> Iterator[NDArray[np.int8]]:
-    """Yield the vector of each note as one passage, in int8: the mean of those of the passages it would be cut into.
-
-    An embedder reads only the beginning of a long text; so all of it counts.
-    """
-    import numpy as np
-
-    passages = [cut(note.text) or [Passage(0, len(note.text))] for note in notes]
-    for vectors in embed(notes, passages, embedder):
-        mean = vectors.mean(axis=0, dtype=np.float32, keepdims=True)
-        yield in_int8(mean / (float(np.linalg.norm(mean)) or 1.0))
-
-
-def in_int8(vectors: NDArray[np.float32]) -> NDArray[np.int8]:
-    """Return the vectors times 127: no number of a vector of length one is larger than 1."""
-    import numpy as np
-
-    scaled: NDArray[np.int8] = np.rint(vectors * 127).astype(np.int8)
-    return scaled
