@@ -59,7 +59,7 @@ CANDIDATES = 100
 CANDIDATES_PER_HIT = 10
 """Some passages overlap a better one, or do not pass the filters."""
 
-DOCUMENTS_AT_ONCE = 25
+DOCUMENTS_AT_ONCE = 10
 """Of so many documents, or as many as are wanted, the passages are looked at together."""
 
 ATTEMPTS = 3
