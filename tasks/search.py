@@ -59,8 +59,8 @@ CANDIDATES = 100
 CANDIDATES_PER_HIT = 10
 """Some passages overlap a better one, or do not pass the filters."""
 
-DOCUMENTS_AT_ONCE = 25
-"""Of so many documents, or as many as are wanted, the passages are looked at together."""
+LEAST_AT_ONCE, MOST_AT_ONCE = 10, 500
+"""Of as many documents as are wanted, within these bounds, the passages are looked at together."""
 
 ATTEMPTS = 3
 """How often to index files anew that change while they are searched."""
@@ -289,7 +289,7 @@ class _Search:
         self, ranked: Sequence[Ranked], k: int, mode: Mode, filter: Filter, closely: bool
     ) -> Iterator[tuple[Ranked, Iterable[StoredPassage]]]:
         """Yield each document with its passages, the best first; `closely`, those that can tell what is said in it."""
-        at_once = max(k, DOCUMENTS_AT_ONCE)
+        at_once = min(max(k, LEAST_AT_ONCE), MOST_AT_ONCE)
         for first in range(0, len(ranked), at_once):
             some = ranked[first : first + at_once]
             best = self._best_passages([candidate.id for candidate in some], mode, filter)

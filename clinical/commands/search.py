@@ -84,7 +84,7 @@ class Assertions(click.ParamType[tuple[str, ...]]):
     type=Name("unit", _units),
     default="passage",
     show_default=True,
-    help="What is ranked: each passage, or each document as a whole, shown by its best passage.",
+    help="passage, or document: one hit for each document, ranked as a whole and shown by its best passage.",
 )
 @search_options
 @click.option(
@@ -138,7 +138,7 @@ def search(
     format_: str | None,
     quiet: bool,
 ) -> None:
-    """Find the passages of notes that answer to a query, or the documents, with file and line.
+    """Find the passages of notes that answer to a query, or the notes, with the file and line of each.
 
     The first search of some PATHs makes an index of them in your data folder; each later one reads again
     what has changed. The index holds the text of the notes, for your eyes alone; `clinical index forget`
