@@ -279,6 +279,13 @@ class TestEveryStore:
         kept.update()
         found = find("warfarin since the echo", kept.paths, WordBag(), k=1)
         assert [hit.text for hit in found.hits] == ["Medications: warfarin since the echo."]
+        documents = find(
+            "warfarin", kept.paths, WordBag(), by="document", section="medications", assertion="present"
+        )
+        assert sorted((Path(hit.path).name, hit.text, hit.by) for hit in documents.hits) == [
+            ("echo.txt", "Medications: warfarin since the echo.", "document"),
+            ("visits.jsonl", "Medications: warfarin.", "document"),
+        ]
         # Another process, or machine, sees what came in between.
         (kept.notes / "new.txt").write_text("Xylophonist.")
         assert [hit.text for hit in find("xylophonist", kept.paths, WordBag(), k=1).hits] == ["Xylophonist."]
