@@ -35,7 +35,8 @@ def _version(package: str) -> str | None:
 
 def _shown(argument: str) -> str:
     """Return an argument as it is told to others: of a folder somewhere on this machine the last name alone."""
-    return f"build/{Path(argument).name}" if argument.startswith("/") else argument
+    key, equals, value = argument.rpartition("=")
+    return f"{key}{equals}build/{Path(value).name}" if value.startswith("/") else argument
 
 
 def history(folder: Path) -> list[dict[str, Any]]:
