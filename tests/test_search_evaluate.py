@@ -20,6 +20,7 @@ from clinical.commands.evaluate_search import _run
 from clinical.corpora.retrieval import read_collection
 from clinical.documents.note import Note
 from clinical.errors import UsageError
+from clinical.index.backend import Busy
 from clinical.index.collection import open_collection
 from clinical.index.ranking import CHOSEN, MODES, fuse
 from clinical.scoring.retrieval import (
@@ -100,6 +101,20 @@ class Beginnings(WordBag):
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
         return super().embed([" ".join(text.split()[:8]) for text in texts])
+
+
+def test_two_at_once_do_not_make_the_same_collection(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    documents = read_collection(str(folder)).documents[:2]  # of all there is an index already
+    tried = []
+
+    def meanwhile(*of: object, **how: object) -> None:
+        with pytest.raises(Busy, match="another process is writing the index of mine; wait for it"):
+            open_collection("mine", documents, WordBag())
+        tried.append(of)
+
+    monkeypatch.setattr("clinical.index.collection._fill", meanwhile)
+    with open_collection("mine", documents, WordBag()):
+        assert len(tried) == 1
 
 
 def test_all_of_a_long_document_counts_or_its_beginning() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 
 from clinical.documents.note import Note
 from clinical.errors import ClinicalError
@@ -25,10 +26,11 @@ def open_collection(
     *,
     whole: bool = True,
 ) -> Store:
-    """Return the index of these documents, kept in the cache; `done` is told how many more are embedded.
+    """Return the index of these documents, kept in the cache; `done` is told how many more are there while it is made.
 
     Documents are cut into passages as the notes of a folder are, for all of a document to count (`whole`), or each is
-    one passage, of whose meaning an embedder knows the beginning, as far as it reads.
+    one passage, of whose meaning an embedder knows the beginning, as far as it reads. Raises `Busy` when another
+    process is making it.
     """
     content = hashlib.sha256(f"{FORMAT} {embedder.id}{' whole' if whole else ''}".encode())
     for document in documents:
@@ -40,10 +42,27 @@ def open_collection(
         # It can be made again, so a damaged one is nothing to ask the user about.
         erase(file)
         store = Store.open(file, [name], embedder.id)
+    if len(store.files()) < len(range(0, len(documents), DOCUMENTS_AT_ONCE)):
+        with ExitStack() as stack:
+            stack.enter_context(store)
+            with store.writing():
+                _fill(store, documents, embedder, done, whole=whole)
+            stack.pop_all()
+    return store
+
+
+def _fill(
+    store: Store,
+    documents: Sequence[Note],
+    embedder: TextEmbedder,
+    done: Callable[[int], None],
+    *,
+    whole: bool,
+) -> None:
+    """Put what is not there yet into the index, in parts that are files of it, so that an interrupted run goes on."""
     known = store.files()
     for first in range(0, len(documents), DOCUMENTS_AT_ONCE):
         some = documents[first : first + DOCUMENTS_AT_ONCE]
-        # Each part is a file of the index, so that an interrupted run goes on where it was.
         if f"{first}" not in known:
             passages = [cut(note.text) if whole else [Passage(0, len(note.text))] for note in some]
             vectors = embed(some, passages, embedder)
@@ -56,6 +75,4 @@ def open_collection(
                     ],
                 )
         done(len(some))
-    with store.writing():
-        store.refresh()
-    return store
+    store.refresh()
