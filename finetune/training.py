@@ -48,6 +48,7 @@ from clinical.models.mistral import (
     load_network,
     load_tokenizer,
     quiet_peft,
+    read_card,
 )
 from clinical.prompts import templates
 
@@ -682,9 +683,9 @@ def card(run: Run) -> dict[str, Any]:
         if record["step"] == best["step"] and "score" in record
     )
     shown = ("step", "seconds", "score")
-    prompts: dict[str, str] = {
-        task: recipe.prompt.get(task, PROMPTS[task]) for task in recipe.tasks if task in PROMPTS
-    }
+    before = read_card(run.start) if run.start else None
+    prompts: dict[str, str] = dict(before.prompts) if before else {}
+    prompts |= {task: recipe.prompt.get(task, PROMPTS[task]) for task in recipe.tasks if task in PROMPTS}
     prompts |= {
         f"summarize.{source.style}": recipe.prompt.get("summarize", f"summarize.{source.style}.v1")
         for source in recipe.data
