@@ -34,9 +34,13 @@ def _version(package: str) -> str | None:
 
 
 def _shown(argument: str) -> str:
-    """Return an argument as it is told to others: of a folder somewhere on this machine the last name alone."""
+    """Return an argument as it is told to others: of a folder on this machine the last name, or what a run calls it."""
     key, equals, value = argument.rpartition("=")
-    return f"{key}{equals}build/{Path(value).name}" if value.startswith("/") else argument
+    if not value.startswith("/"):
+        return argument
+    folder = Path(value)
+    told = Path(folder.parent.name, folder.name) if folder.name in ("model", "adapter") else folder.name
+    return f"{key}{equals}build/{told}"
 
 
 def history(folder: Path) -> list[dict[str, Any]]:

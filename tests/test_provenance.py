@@ -9,7 +9,7 @@ import pytest
 from clinical.finetune.provenance import provenance
 
 
-def test_folders_of_this_machine_are_told_by_their_last_name(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_folders_of_this_machine_are_told_by_their_last_names(monkeypatch: pytest.MonkeyPatch) -> None:
     said = [
         "--base",
         "/home/me/models/base",
@@ -21,5 +21,5 @@ def test_folders_of_this_machine_are_told_by_their_last_name(monkeypatch: pytest
     ]
     monkeypatch.setattr(sys, "argv", ["finetune.py", *said])
     command = provenance()["command"]
-    assert command.endswith("--base build/base --set lora.start=build/adapter lora.r=8 --out out/x")
+    assert command.endswith("--base build/base --set lora.start=build/run/adapter lora.r=8 --out out/x")
     assert "/home" not in command
