@@ -80,7 +80,7 @@ def test_all_faults_are_named_at_once_with_line_and_nearest_name() -> None:
         "  mine.yaml:11: method stands there twice\n"
         "  mine.yaml:2: no key 'trian'; did you mean train?\n"
         "  mine.yaml:5: no key 'data.0.corpsu'; did you mean data.0.corpus?\n"
-        "  mine.yaml:7: no key 'lora.rank'; known: r, alpha, dropout, targets\n"
+        "  mine.yaml:7: no key 'lora.rank'; known: r, alpha, dropout, targets, start\n"
         "  mine.yaml:10: train.learning_rate wants a number, not 'fast'\n"
         "  mine.yaml:9: train.batch must be at least 1, not 0\n"
         "  mine.yaml:5: data.0 names neither a corpus nor a file"
