@@ -13,6 +13,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from clinical.finetune.network import weights_of
 from clinical.finetune.provenance import history, provenance
 from clinical.finetune.small_adapter import write_adapter
 from clinical.models.mistral import find_model
@@ -29,7 +30,7 @@ def difference(
 
     found: dict[str, torch.Tensor] = {}
     for name in (name for name in base if name.endswith("_proj.weight")):
-        left, sizes, right = torch.linalg.svd(tuned[name].float() - base[name].float(), full_matrices=False)
+        left, sizes, right = torch.linalg.svd(tuned[name] - base[name], full_matrices=False)
         root = sizes[:rank].sqrt()
         matrix = name.removesuffix(".weight")
         found[f"{matrix}.lora_A"] = (root[:, None] * right[:rank]).contiguous()
@@ -39,8 +40,6 @@ def difference(
 
 def main() -> None:
     """Read the command line and write the adapter."""
-    from safetensors.torch import load_file
-
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -50,9 +49,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     given = parser.parse_args()
     base = find_model(given.base)
-    made = difference(
-        load_file(base / "model.safetensors"), load_file(given.tuned / "model.safetensors"), given.rank
-    )
+    made = difference(weights_of(base), weights_of(given.tuned), given.rank)
     step = {"step": "difference", **provenance(), "recipe": {"rank": given.rank, "seed": 0}, "corpora": []}
     write_adapter(made, base, given.out, [*history(given.tuned), step])
 

@@ -12,20 +12,11 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from clinical.finetune.network import weights_of
 from clinical.finetune.provenance import history, provenance, write_history
 
 if TYPE_CHECKING:
     import torch
-
-
-def weights(folder: Path) -> dict[str, torch.Tensor]:
-    """Return the weights of a model folder, of one file or several, in single precision."""
-    from safetensors.torch import load_file
-
-    found: dict[str, torch.Tensor] = {}
-    for path in sorted(folder.glob("*.safetensors")):
-        found |= {name: weight.float() for name, weight in load_file(path).items()}
-    return found
 
 
 def mean(
@@ -54,14 +45,13 @@ def main() -> None:
     first, second = given.models
     shutil.copytree(first, given.out, ignore=shutil.ignore_patterns("*.safetensors*"))
     held = {
-        name: weight.half() for name, weight in mean(weights(first), weights(second), given.share).items()
+        name: weight.half()
+        for name, weight in mean(weights_of(first), weights_of(second), given.share).items()
     }
     save_file(held, given.out / "model.safetensors", metadata={"format": "pt"})
     (given.out / "model.safetensors").chmod(0o644)
     step = {"step": "mean", **provenance(), "recipe": {"share": given.share, "seed": 0}, "corpora": []}
-    both = history(first)
-    both += [one for one in history(second) if one not in both]
-    write_history([*both, step], given.out)
+    write_history([*history(first, second), step], given.out)
 
 
 if __name__ == "__main__":

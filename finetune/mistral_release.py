@@ -156,10 +156,9 @@ def _adapters(out: Path) -> dict[str, str]:
 
 def steps_to(base: Path, adapter: Path | None) -> list[dict[str, Any]]:
     """Return all steps that led to the base, and then those to the adapter alone."""
-    steps = history(base)
     if adapter is None:
-        return steps
-    steps += [step for step in history(adapter) if step not in steps]
+        return history(base)
+    steps = history(base, adapter)
     return [*steps, driven(adapter)] if (adapter / "run.json").is_file() else steps
 
 

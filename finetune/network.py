@@ -6,7 +6,10 @@ the same numbers. Being plain torch it compiles whole, with any batch shape.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
+from safetensors.torch import load_file
 from torch import nn
 from torch.nn import functional
 
@@ -110,6 +113,14 @@ class _Body(nn.Module):
         self.embed_tokens = nn.Embedding(size.vocab, size.hidden)
         self.layers = nn.ModuleList(_Layer(size, dropout) for _ in range(size.layers))
         self.norm = _Norm(size.hidden)
+
+
+def weights_of(folder: Path) -> dict[str, torch.Tensor]:
+    """Return the weights of a model folder of `transformers`, of one file or several, in single precision."""
+    found: dict[str, torch.Tensor] = {}
+    for path in sorted(folder.glob("*.safetensors")):
+        found |= {name: weight.float() for name, weight in load_file(path).items()}
+    return found
 
 
 class Network(nn.Module):

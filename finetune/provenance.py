@@ -43,10 +43,12 @@ def _shown(argument: str) -> str:
     return f"{key}{equals}build/{told}"
 
 
-def history(folder: Path) -> list[dict[str, Any]]:
-    """Return the records of all training that led to the weights in this folder, the first step first."""
-    path = folder / "history.json"
-    steps: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
+def history(*folders: Path) -> list[dict[str, Any]]:
+    """Return the records of all training that led to what is in these folders, each step once, the first first."""
+    steps: list[dict[str, Any]] = []
+    for path in (folder / "history.json" for folder in folders):
+        if path.is_file():
+            steps += [step for step in json.loads(path.read_text(encoding="utf-8")) if step not in steps]
     return steps
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch.nn import functional
 
 from clinical.finetune.exercises import COPY, Batch, held_out
-from clinical.finetune.network import Network
+from clinical.finetune.network import Network, weights_of
 from clinical.finetune.packed import Packed
 from clinical.finetune.sizes import Size
 from clinical.finetune.small_adapter import read_adapter
@@ -61,10 +61,7 @@ class Trainer:
 
     def start_from(self, folder: Path) -> None:
         """Take over the weights of a model folder of `transformers`."""
-        from safetensors.torch import load_file
-
-        weights = load_file(folder / "model.safetensors")
-        weights = {name: weight.float() for name, weight in weights.items()}
+        weights = weights_of(folder)
         if self.plan.adapter_rank:  # which begins anew
             weights |= {name: p.detach() for name, p in self._trained.items()}
         self.network.load_state_dict(weights)

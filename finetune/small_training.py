@@ -233,9 +233,8 @@ def _written(trainer: Trainer, given: argparse.Namespace, started: dict[str, Any
         "held_out_bits_per_byte": round(bits, 4),
         "held_out_f1": f1,
     }
-    before = history(given.adapter or given.start) if given.start else []
     # What led to the start was packed from the same data, or from less.
-    before += [step for step in history(given.data) if step not in before]
+    before = history(*([given.adapter or given.start] if given.start else []), given.data)
     made: Path = given.out / ("adapter" if plan.adapter_rank else "model")
     if plan.adapter_rank:
         write_adapter(trainer.averaged(), given.start, made, [*before, record])

@@ -12,6 +12,7 @@ from finetune_base import write_base
 from safetensors.torch import load_file, save_file
 
 from clinical.finetune import mean
+from clinical.finetune.network import weights_of
 from clinical.models import mistral
 
 
@@ -43,7 +44,7 @@ def test_each_weight_is_between_the_two(
 ) -> None:
     out = tmp_path / "mean"
     called(monkeypatch, "--models", *models, "--share", 0.25, "--out", out)
-    first, made = mean.weights(models[0]), mean.weights(out)
+    first, made = weights_of(models[0]), weights_of(out)
     assert made.keys() == first.keys()
     assert all(torch.allclose(made[name], weight + 0.5, atol=2e-3) for name, weight in first.items())
     steps = json.loads((out / "history.json").read_text(encoding="utf-8"))
