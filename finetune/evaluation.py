@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from clinical.finetune.examples import known_labels
 from clinical.finetune.preparation import Prepared, Scored
 from clinical.finetune.recipe import Recipe
 from clinical.models.language_model import LanguageModel
@@ -42,13 +41,13 @@ class Result:
         return sum(self.scores.values()) / len(self.scores) if self.scores else None
 
 
-def evaluate(model: LanguageModel, recipe: Recipe, prepared: Prepared) -> Result:
-    """Return the scores of a model on what is held out."""
+def evaluate(model: LanguageModel, recipe: Recipe, prepared: Prepared, labels: Sequence[str]) -> Result:
+    """Return the scores of a model on what is held out; `labels` are those of `ner`, as they are asked for in use."""
     if recipe.evaluate.metric == "loss":
         return Result({})
     found: dict[str, list[float]] = {}
     for gold in prepared.gold:
-        found.setdefault("ner", []).append(ner_f1(model, recipe, gold))
+        found.setdefault("ner", []).append(ner_f1(model, recipe, gold, labels))
     for task in dict.fromkeys(item.task for item in prepared.scored):
         items = [item for item in prepared.scored if item.task == task][: recipe.evaluate.rows]
         if task in ("search", "ask"):
@@ -60,14 +59,14 @@ def evaluate(model: LanguageModel, recipe: Recipe, prepared: Prepared) -> Result
     return Result({f"{task}_{NAMES[task]}": sum(all_) / len(all_) for task, all_ in found.items()})
 
 
-def ner_f1(model: LanguageModel, recipe: Recipe, gold: Gold) -> float:
+def ner_f1(model: LanguageModel, recipe: Recipe, gold: Gold, labels: Sequence[str]) -> float:
     """Return strict F1 in percent, asking for the labels that the gold standard annotates.
 
-    They are asked for in the order in which the adapter will be used: it matters to a small model.
+    They are asked for in the order of `labels`, as in use: it matters to a small model.
     """
     template = templates.load(recipe.prompt.get("ner", "ner.v1"))
     tagger = MistralTagger(model, template, (), recipe.chunk_pieces)
-    in_use = [label for label in known_labels(recipe) if label in gold.labels]
+    in_use = [label for label in labels if label in gold.labels]
     asked = [*in_use, *(label for label in gold.labels if label not in in_use)]
     found = tagger.tag(gold.texts, known_or_defined(asked, recipe.labels))
     right = [document.entities for document in gold.documents]

@@ -25,6 +25,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -76,6 +77,11 @@ class Run:
     seconds_before: float = 0.0
     last: tuple[float, int] = (0.0, 0)
     scores: list[tuple[int, float]] = field(default_factory=list)
+
+    @cached_property
+    def labels(self) -> list[str]:
+        """The labels of `ner` that are trained, in the order in which they are asked for in use."""
+        return known_labels(self.recipe)
 
     @property
     def devices(self) -> int:
@@ -438,7 +444,7 @@ def trainer_class() -> type[Any]:
             network.eval()
             model = LocalMistral("in training", network, self.run.tokenizer, self.run.chat)
             try:
-                return evaluate(model, self.run.recipe, self.run.prepared)
+                return evaluate(model, self.run.recipe, self.run.prepared, self.run.labels)
             finally:
                 network.train(was_training)
 
@@ -696,8 +702,8 @@ def card(run: Run) -> dict[str, Any]:
         "prompt": ner,
         "prompt_sha256": templates.load(ner).sha256,
         "chunk_pieces": recipe.chunk_pieces,
-        "labels": known_labels(recipe),
-        "definitions": {name: recipe.labels[name] for name in known_labels(recipe) if name in recipe.labels},
+        "labels": run.labels,
+        "definitions": {name: recipe.labels[name] for name in run.labels if name in recipe.labels},
         "base": _portable(recipe.base),
         "base_fingerprint": fingerprint(run.base) if recipe.method != "full" else None,
         "tokenizer_sha256": tokenizer_sha256(run.base),
